@@ -1,0 +1,997 @@
+# SPDX-License-Identifier: MIT
+"""Every data set of the study: where it comes from, under which licence, how to fetch, read, and store it.
+
+A source is a row of SOURCES. `Files.find` looks for its files in MIRROR, then in the cache, then downloads
+them. The `read_*` functions are streams over the publishers' formats. `real_collection` joins them into one
+dict, of the shape that mini.py makes for the embedded collection, and `write_collection` stores it as text:
+
+    corpus, queries  id<TAB>text               bitext   english<TAB>source
+    qrels            qid 0 docid relevance     triples  qid<TAB>positive docid<TAB>negative docid ...
+    links            0-0 1-2 ... per line: English word - source word, words as str.split() cuts them
+
+Text is UTF-8 and Unicode NFC, white space is collapsed to single spaces, and "\\n" alone ends a line.
+
+Needs: the standard library; tqdm for progress bars if it is there. Imports nothing else from this repository,
+except mini.py inside its own commands. Check a copy: python -m doctest data.py
+
+    python data.py check                                  which sources are here, missing, or wrong
+    python data.py prepare mini --out out/data            write a collection
+    python data.py show mini --lang sw -n 5               read sentence pairs, with their word links
+
+MIRROR=folder      files are taken from this folder (any depth) and nothing is downloaded, unless DOWNLOAD=1
+OFFLINE=1          the cache is used, nothing is downloaded
+DATA_CACHE=folder  where downloads are kept, default ~/.cache/optical-data
+"""
+import argparse
+import contextlib
+import errno
+import gzip
+import hashlib
+import http.client
+import itertools
+import json
+import lzma
+import os
+import random
+import re
+import shutil
+import sys
+import time
+import unicodedata
+import urllib.error
+import urllib.parse
+import urllib.request
+import zipfile
+import zlib
+from pathlib import Path
+from xml.parsers import expat
+
+# ---------------------------------------------------------------------------------------------- sources
+LANGS = {                                                  # name, family, class, NTREX code
+    "swa": ("Swahili", "Niger-Congo", "low", "swa"), "hau": ("Hausa", "Afro-Asiatic", "low", "hau"),
+    "ibo": ("Igbo", "Niger-Congo", "low", "ibo"), "twi": ("Twi", "Niger-Congo", "low", None),
+    "yor": ("Yoruba", "Niger-Congo", "low", "yor"), "zul": ("Zulu", "Niger-Congo", "low", "zul"),
+    "ar": ("Arabic", "Afro-Asiatic", "high", "arb"), "de": ("German", "Indo-European", "high", "deu"),
+    "el": ("Greek", "Indo-European", "high", "ell"), "es": ("Spanish", "Indo-European", "high", "spa"),
+    "hi": ("Hindi", "Indo-European", "high", "hin"), "ru": ("Russian", "Indo-European", "high", "rus"),
+    "th": ("Thai", "Kra-Dai", "high", "tha"), "tr": ("Turkish", "Turkic", "high", "tur"),
+    "vi": ("Vietnamese", "Austroasiatic", "high", "vie"), "zh": ("Chinese", "Sino-Tibetan", "high", "zho-CN")}
+LOW = [code for code, row in LANGS.items() if row[2] == "low"]              # AfriQA, lafand-mt
+HIGH = [code for code, row in LANGS.items() if row[2] == "high"]            # XQuAD-R, NTREX-128
+SPLITS, GITHUB = ("train", "dev", "test"), "https://raw.githubusercontent.com/"
+
+
+def source(name, base, files, licence, cite, format, profile="real", parents=0, sums="", algorithm="sha256"):
+    """One row of SOURCES: an address is base + file; format says which reader takes it (see `examine`).
+
+    parents: how many folders above a file belong to its name when it is looked for in a mirror.
+    sums: first hex digits of the files' checksums, in order, "-" where not known. SQuAD's is published; the
+    others were computed from the files at the commit noted beside the address.
+    """
+    sums = {file: f"{algorithm}:{s}" for file, s in zip(files, sums.split()) if s != "-"}
+    return {"name": name, "base": base, "files": files, "licence": licence, "cite": cite, "format": format,
+            "profile": profile, "parents": parents, "sums": sums}
+
+
+SOURCES = {row["name"]: row for row in [
+    source("afriqa", GITHUB + "masakhane-io/afriqa/main/data/gold_passages/",           # @5c29933
+           [f"{x}/gold_span_passages.afriqa.{x}.en.{s}.json" for x, parts in [
+               ("bem", SPLITS), ("hau", SPLITS), ("ibo", SPLITS), ("kin", SPLITS), ("swa", ["test"]),
+               ("twi", SPLITS), ("yor", ["train", "test"]), ("zul", SPLITS)] for s in parts],
+           "CC-BY-4.0", "Ogundepo et al. 2023, AfriQA, Findings of EMNLP", "afriqa",
+           sums="17dfc3 3ec8d5 72e7f7 21d975 ef9cb2 e1a0d5 5300a2 9636bf 490af9 967a84 5598ac fe067f "
+                "18609b cdbba2 d9bd33 329221 864d91 - a5bd82 3332f7 e6edc9"),
+    source("afriqa-queries", GITHUB + "masakhane-io/afriqa/main/data/queries/",         # @5c29933
+           [f"{x}/queries.afriqa.{x}.en.{s}.json"
+            for x in ("bem", "hau", "ibo", "kin", "swa", "twi", "yor", "zul") for s in SPLITS],
+           "CC-BY-4.0", "Ogundepo et al. 2023, AfriQA, Findings of EMNLP", "afriqa",
+           sums="- - - 0788da 200d94 34f89d 38a5ec a3bb13 c02c61 c6c238 5ed279 6d7483 d5d03c cdc61a "
+                "0804e9 8400b5 af5830 61e3af - - - fe52db c851f2 2fe78d"),
+    source("lafand-mt", GITHUB + "masakhane-io/lafand-mt/main/data/text_files/",        # @d441f8b
+           [f"en-{x}/{s}.{side}" for x in LOW for s in SPLITS for side in ("en", x)], "CC-BY-NC-4.0",
+           "Adelani et al. 2022, A few thousand translations go a long way, NAACL", "lines", parents=1,
+           sums="bc6c6f 561e4e 1424c0 7cc6dd 584837 ec71f7 1ba52e 6749e5 6dcc2b 62afae c824cb e1f71b "
+                "b03219 7aa786 99510f 8f8e8a 456746 d90aeb 0c3e37 4f3358 9ae73d 458d5e 7e26c8 a0fe22 "
+                "2f0f1a ba3ec6 cca844 daba8d 144508 4afdb8 104478 9ce4ac 4c2fb2 194eb4 14b62a f809e5"),
+    source("ntrex", GITHUB + "MicrosoftTranslator/NTREX/main/",                         # @8561f6a
+           ["DOCUMENT_IDS.tsv", "NTREX-128/newstest2019-src.eng.txt"]
+           + [f"NTREX-128/newstest2019-ref.{x}.txt" for x in
+              [row[3] for row in LANGS.values() if row[3]] + ["som", "fil", "mar", "fin", "fra"]],
+           "CC-BY-SA-4.0", "Federmann et al. 2022, NTREX-128, SUMEval", "lines",
+           sums="88a8b0 389e8f 076cec e6665d e63746 - 498c1d - 259d74 - - - - - - - - 2d13c1 a87a71 "
+                "a72aae 81582e 1dd80d"),
+    source("xquad-r", GITHUB + "google-research-datasets/lareqa/master/xquad-r/",       # @9bc8c7f
+           [f"{x}.json" for x in ["en"] + HIGH],
+           "CC-BY-SA-4.0", "Roy et al. 2020, LAReQA, EMNLP", "squad", parents=1,
+           sums="7b0954 - 16fb0f - f8e836 - - - - - -"),
+    source("tico19", GITHUB + "tico-19/tico-19.github.io/master/data/TM/",              # @d97615f
+           [f"all.en-{x}.tmx.zip" for x in ("sw", "so", "tl", "mr", "fr")],
+           "CC0-1.0", "Anastasopoulos et al. 2020, TICO-19, NLP for COVID-19 at EMNLP", "tmx",
+           sums="665d68 0809ea dca3db b6c45e 6163c1"),
+    source("tatoeba", GITHUB + "facebookresearch/LASER/main/data/tatoeba/v1/",          # @74bc6ae
+           [f"tatoeba.{x}-eng.{y}" for x in ("swh", "tgl", "mar", "fin", "deu", "fra") for y in (x, "eng")],
+           "CC-BY-2.0-FR", "Artetxe and Schwenk 2019, Massively multilingual embeddings, TACL", "lines",
+           sums="1c6729 e85396 f99165 e7c9be - - - - edfa6f eb9cc8 - -"),
+    source("squad", "https://rajpurkar.github.io/SQuAD-explorer/dataset/", ["train-v1.1.json"],     # 30 MB
+           "CC-BY-SA-4.0", "Rajpurkar et al. 2016, SQuAD, EMNLP", "squad",
+           algorithm="md5", sums="981b29407e0affa3b1b156f72073b945"),
+]}
+
+
+# ------------------------------------------------------------------------------------- finding, fetching
+def verify(path, checksum):
+    """Raise ValueError unless the file's digest starts with `checksum`, "algorithm:hex digits"."""
+    algorithm, expected = checksum.split(":")
+    with open(path, "rb") as f:
+        got = hashlib.file_digest(f, algorithm).hexdigest()[:len(expected)]
+    if got != expected:
+        raise ValueError(f"{path}: {algorithm} {got}, expected {expected}; fetch it again, or put a version "
+                         "that you trust into MIRROR")
+
+
+class Files:
+    """Finds the files of SOURCES: in a mirror folder, else in the cache, else at the publisher's address.
+
+    mirror: a folder that is looked in at any depth, by file name, and by the folder above where names repeat
+    (lafand-mt has an en-swa/train.en and an en-hau/train.en). With a mirror only the mirror is used, so that
+    it alone decides the result, unless `download` is True. Defaults come from the environment, see above.
+    """
+
+    def __init__(self, mirror=None, cache=None, download=None):
+        mirror, env = mirror or os.environ.get("MIRROR"), os.environ.get
+        if download is None:
+            download = env("DOWNLOAD") == "1" if mirror else env("OFFLINE", "0") in ("", "0")
+        self.mirror, self.download, self.use_cache = mirror and Path(mirror), download, download or not mirror
+        self.cache = Path(cache or env("DATA_CACHE") or Path.home() / ".cache" / "optical-data")
+        self.where, self.names = self.mirror or self.cache, {}
+        if mirror and not self.mirror.is_dir():
+            raise ValueError(f"MIRROR={mirror}: no such folder")
+        for path in sorted(self.mirror.rglob("*")) if mirror else []:
+            self.names.setdefault(path.name, []).append(path)
+
+    def here(self, name, file):
+        """The path of a file that is already on this machine, or None."""
+        row = SOURCES[name]
+        key = Path(row["base"], file).parts[-1 - row["parents"]:]               # e.g. ("en-swa", "train.en")
+        found = [p for p in self.names.get(key[-1], []) if p.parts[-len(key):] == key]
+        if len(found) > 1 and len({p.read_bytes() for p in found}) > 1:
+            raise ValueError(f"{found[0]} and {found[1]} differ, both could be {name} {file}; keep one")
+        cached = self.cache / name / file
+        return found[0] if found else cached if self.use_cache and cached.is_file() else None
+
+    def find(self, name, file):
+        """The path of a file, downloaded if need be; None where there is none (mirror, HTTP 404)."""
+        path, row = self.here(name, file), SOURCES[name]
+        if path or not self.download:
+            return path
+        if not (self.cache / name).is_dir():
+            print(f"{name}: {row['licence']}; {row['cite']}", file=sys.stderr)
+        with contextlib.suppress(FileNotFoundError):
+            return download(row["base"] + file, self.cache / name / file, row["sums"].get(file))
+
+
+def _allowed(url, prefix=""):
+    parts = urllib.parse.urlsplit(url)
+    loopback = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
+    if parts.scheme != "https" and not loopback:
+        raise ValueError(f"{prefix}{url}: refused, only https addresses are fetched")
+    return loopback
+
+
+class _Redirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, request, fp, code, message, headers, url):
+        _allowed(url, f"{request.full_url}: redirects to ")
+        return super().redirect_request(request, fp, code, message, headers, url)
+
+
+def download(url, path, checksum=None, tries=5, timeout_s=60):
+    """Fetch `url` into `path`, going on from what an earlier call left in `path`.part; return the path.
+
+    The file gets its name only when it is whole and its checksum (see verify) is right. Raises
+    FileNotFoundError for HTTP 404, ValueError, one line, for everything else.
+    """
+    path, loopback, problem = Path(path), _allowed(url), ""
+    part = path.with_name(path.name + ".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    opener = urllib.request.build_opener(_Redirect, *[urllib.request.ProxyHandler({})] * loopback)
+    for attempt in range(tries):
+        have = part.stat().st_size if part.exists() else 0
+        try:
+            request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+            with opener.open(request, timeout=timeout_s) as answer:
+                if have and not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+                    have = 0                                            # all of it comes, not only the rest
+                total = have + int(answer.headers.get("Content-Length") or 0)
+                free = shutil.disk_usage(path.parent).free
+                if total - have > free:
+                    raise ValueError(f"{url}: needs {total - have:,} bytes, {path.parent} has {free:,} free")
+                with open(part, "ab" if have else "wb") as out, _bar(path.name, total or None, have) as bar:
+                    while chunk := answer.read(1 << 16):
+                        out.write(chunk)
+                        bar.update(len(chunk))
+            have = part.stat().st_size
+            if have >= total:
+                break
+            problem = f"the connection ended after {have:,} of {total:,} bytes"
+        except urllib.error.HTTPError as e:
+            problem = clean(f"HTTP {e.code} {e.reason}")
+            if e.code == 404:
+                raise FileNotFoundError(f"{url}: {problem}") from None
+            if e.code == 416:                                               # nothing after what we have
+                if e.headers.get("Content-Range") == f"bytes */{have}":
+                    break
+                part.unlink()
+            elif e.code < 500 and e.code != 429:
+                raise ValueError(f"{url}: {problem}; if you have the file, put it into MIRROR") from None
+        except (OSError, http.client.HTTPException) as e:
+            if getattr(e, "errno", None) == errno.ENOSPC:
+                raise ValueError(f"{part}: disk full; free some space and run the same command") from None
+            problem = f"{getattr(e, 'reason', e)}" or type(e).__name__
+        time.sleep(0.05 if loopback else 2 ** attempt)
+    else:
+        raise ValueError(f"{url}: {problem}, after {tries} tries; the same command goes on from there")
+    try:
+        if checksum:
+            verify(part, checksum)
+    except ValueError as e:
+        part.unlink()                                                  # N.B. or the next call would resume it
+        raise ValueError(f"{url}: {e}") from None
+    os.replace(part, path)
+    return path
+
+
+def _bar(name, total, initial):
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return contextlib.nullcontext(argparse.Namespace(update=lambda n: None))
+    return tqdm(desc=name, total=total, initial=initial, unit="B", unit_scale=True, disable=None)
+
+
+# ---------------------------------------------------------------------------------------------- reading
+class Count:
+    """What was read from one source, and why some of it was skipped.
+
+    >>> count = Count("a"); count.read = 3; count.skip("empty"); count.row()
+    {'source': 'a', 'read': 3, 'kept': 2, 'skipped': {'empty': 1}}
+    """
+
+    def __init__(self, source=""):
+        self.source, self.read, self.skipped, self.note = source, 0, {}, ""
+
+    def skip(self, why, n=1):
+        if n:
+            self.skipped[why] = self.skipped.get(why, 0) + n
+
+    def row(self):
+        row = {"source": self.source, "read": self.read, "kept": self.read - sum(self.skipped.values()),
+               "skipped": dict(self.skipped)}
+        return row | {"note": self.note} if self.note else row
+
+
+# Control characters become spaces; byte order marks go; half surrogates, which JSON can hold, are replaced.
+_TABLE = dict.fromkeys([*range(32), *range(127, 160)], " ") | {0xFEFF: None}
+_TABLE |= dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
+
+
+def clean(text):
+    """NFC, and one space for any run of white space or control characters.
+
+    >>> clean("  Cafe\\u0301 \\u00a0 au\\u2028lait\\r")
+    'Caf\xe9 au lait'
+    """
+    text = text if text.isprintable() else text.translate(_TABLE)
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def fold(text):
+    """`text` without case and punctuation, for comparisons.
+
+    >>> fold("Who founded FORD-Kenya?")
+    'who founded ford kenya'
+    """
+    return " ".join(re.findall(r"\w+", clean(text).casefold()))
+
+
+@contextlib.contextmanager
+def open_bytes(path, member=""):
+    """A plain, gz, xz, or zip file as a binary stream; `member`: how the one name inside a zip ends."""
+    with open(path, "rb") as f:
+        head = f.read(6)
+        f.seek(0)
+        magic = {b"\x1f\x8b": "gz", b"PK\x03\x04": "zip", b"PK\x05\x06": "zip", b"\xfd7zXZ": "xz"}
+        kind = next((kind for start, kind in magic.items() if head.startswith(start)), "")
+        if Path(path).suffix in (".gz", ".zip", ".xz") and Path(path).suffix != "." + kind:
+            raise ValueError(f"{path}: starts with {head!r}, not as its name says; fetch it again")
+        try:
+            if kind == "zip":
+                archive = zipfile.ZipFile(f)
+                names = [n for n in archive.namelist() if not re.match("__MACOSX/", n) and n[-1] != "/"]
+                hits = [n for n in names if n.endswith(member)]
+                if len(hits) != 1:
+                    raise ValueError(f"{path}: {len(hits)} members end in {member!r}, expected one; "
+                                     f"it has {', '.join(names) or 'none'}")
+                with archive, archive.open(hits[0]) as stream:
+                    yield stream
+            else:
+                with {"gz": gzip.open, "xz": lzma.open, "": contextlib.nullcontext}[kind](f) as stream:
+                    yield stream
+        except (EOFError, RuntimeError, zlib.error, lzma.LZMAError, zipfile.BadZipFile,
+                gzip.BadGzipFile) as e:
+            raise ValueError(f"{path}: truncated or damaged {kind} file ({e}); fetch it again") from None
+
+
+def lines(path, member=""):
+    r"""Yield (line number, text) of a UTF-8 file, without line ends; only "\n" and "\r\n" end a line."""
+    with open_bytes(path, member) as stream:
+        for number, raw in enumerate(stream, 1):
+            try:
+                text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as e:
+                raise ValueError(f"{path}:{number}: byte 0x{raw[e.start]:02x} at position {e.start + 1} is "
+                                 "not UTF-8; convert the file, e.g. with iconv") from None
+            yield number, text.removesuffix("\n").removesuffix("\r")
+
+
+def aligned(*paths):
+    """Yield (text, text, ...): the n-th lines, cleaned, of files whose n-th lines belong together."""
+    streams, number = [lines(p) for p in paths], 0
+    for rows in itertools.zip_longest(*streams):
+        if None in rows:
+            counts = [number + (row is not None) + sum(1 for _ in rest) for row, rest in zip(rows, streams)]
+            raise ValueError("not aligned: " + ", ".join(f"{p} has {n} lines" for p, n in zip(paths, counts))
+                             + "; they must have as many lines as each other")
+        number += 1
+        yield tuple(clean(text) for _, text in rows)
+
+
+def read_tmx(path, lang):
+    """Yield (english, source) of a TMX file, plain or packed; a side that a unit lacks is "".
+
+    Entity declarations, and entities beyond XML's five, are refused: expanding them is how a small file fills
+    a memory. Region codes are ignored (sw matches sw-KE); inline formatting codes are left out.
+    """
+    done, unit, text = [], {}, None                     # pairs to yield; the open <tu>; its open <seg>
+    open_codes, now = 0, ""
+
+    def refuse(*_):
+        raise ValueError(f"{path}:{parser.CurrentLineNumber}: entities and their declarations are refused")
+
+    def start(tag, attributes):
+        nonlocal unit, text, open_codes, now
+        open_codes += tag in ("bpt", "ept", "it", "ph", "ut")
+        unit = {} if tag == "tu" else unit
+        text = [] if tag == "seg" else text
+        if tag == "tuv":
+            now = re.split("[-_]", (attributes.get("xml:lang") or attributes.get("lang") or "").lower())[0]
+
+    def end(tag):
+        nonlocal text, open_codes
+        open_codes -= tag in ("bpt", "ept", "it", "ph", "ut")
+        if tag == "seg":
+            unit.setdefault(now, clean("".join(text)))
+            text = None
+        elif tag == "tu":
+            done.append((unit.get("en", ""), unit.get(lang, "")))
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.CharacterDataHandler = lambda data: None if text is None or open_codes else text.append(data)
+    parser.EntityDeclHandler = parser.SkippedEntityHandler = refuse
+    parser.StartDoctypeDeclHandler = lambda name, system, public, internal: refuse() if internal else None
+    with open_bytes(path, ".tmx") as stream:
+        try:
+            chunk = True
+            while chunk:
+                chunk = stream.read(1 << 16)
+                parser.Parse(chunk, not chunk)
+                yield from done
+                done.clear()
+        except expat.ExpatError as e:
+            raise ValueError(f"{path}:{e.lineno}: not well-formed, {expat.ErrorString(e.code)}") from None
+
+
+def read_pairs(english, source=None, lang="", count=None):
+    """Yield (english, source) of two aligned files, one TMX (give `lang`), or one TSV; empty sides go."""
+    count = count or Count()
+    tmx = re.search(r"\.tmx(\.\w+)?$", str(english))
+    rows = aligned(english, source) if source else read_tmx(english, lang) if tmx else _columns(english, 2)
+    for e, s in rows:
+        count.read += 1
+        if e and s:
+            yield e, s
+        else:
+            count.skip("empty side")
+
+
+def _columns(path, n):
+    for number, line in lines(path):
+        row = line.split("\t")
+        if len(row) != n:
+            raise ValueError(f"{path}:{number}: {len(row)} columns by tab, expected {n}: {line[:60]!r}")
+        yield tuple(map(clean, row))
+
+
+def read_bitext(path):
+    """The sentence pairs of a TSV file `english<TAB>source` as a list."""
+    return list(read_pairs(path))
+
+
+def read_tsv(path):
+    """A corpus or queries file `id<TAB>text` as {id: text}; blank lines are skipped."""
+    texts = {}
+    for number, line in lines(path):
+        key, tab, text = line.partition("\t")
+        if not line.strip():
+            continue
+        if not tab or not key or key.split() != [key]:
+            raise ValueError(f"{path}:{number}: expected id<TAB>text, got {line[:60]!r}")
+        if key in texts:
+            raise ValueError(f"{path}:{number}: id {key!r} occurs twice; ids must be unique")
+        texts[key] = clean(text)
+    if not texts:
+        raise ValueError(f"{path}: empty, expected lines id<TAB>text")
+    return texts
+
+
+def read_qrels(path):
+    """A qrels file `qid 0 docid relevance` as {qid: {docid: int}}."""
+    qrels = {}
+    for number, line in lines(path):
+        row = line.split()
+        if len(row) != 4 or not re.fullmatch(r"-?\d+", row[3]):
+            raise ValueError(f"{path}:{number}: expected 'qid 0 docid relevance', got {line[:60]!r}")
+        if qrels.setdefault(row[0], {}).setdefault(row[2], int(row[3])) != int(row[3]):
+            raise ValueError(f"{path}:{number}: {row[0]} {row[2]} is judged twice, differently")
+    return qrels
+
+
+def read_triples(path):
+    """Training triples `qid<TAB>positive<TAB>negative...` as a list of (qid, positive, [negative, ...])."""
+    triples = []
+    for number, line in lines(path):
+        row = line.split("\t")
+        if len(row) < 2 or not all(row):
+            raise ValueError(f"{path}:{number}: expected qid<TAB>positive<TAB>negative..., got {line[:60]!r}")
+        triples.append((row[0], row[1], row[2:]))
+    return triples
+
+
+def read_links(path):
+    """Word links as a list of (English word, source word) per line; an empty line is a pair without any."""
+    pairs = []
+    for number, line in lines(path):
+        if not all(re.fullmatch(r"\d+-\d+", link) for link in line.split()):
+            raise ValueError(f"{path}:{number}: expected links like 0-0 1-2, got {line[:60]!r}")
+        pairs.append([tuple(map(int, link.split("-"))) for link in line.split()])
+    return pairs
+
+
+def read_afriqa(path):
+    """Yield {id, question, english, context, title} of AfriQA JSON lines; a null or missing text is ""."""
+    seen = set()
+    for number, line in lines(path):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+            row = {"id": str(record["id"])}
+        except json.JSONDecodeError as e:
+            raise ValueError(f"{path}:{number}: not JSON, {e.msg} at column {e.colno}") from None
+        except (KeyError, TypeError):
+            raise ValueError(f"{path}:{number}: expected an object with an id, got {line[:60]!r}") from None
+        if row["id"] in seen:
+            raise ValueError(f"{path}:{number}: id {row['id']!r} occurs twice; ids must be unique")
+        seen.add(row["id"])
+        for name, key, key_in_queries in [("question", "question_lang", "question"), ("title", "title", ""),
+                                          ("english", "question_translated", "translated_question"),
+                                          ("context", "context", "")]:
+            value = record.get(key, record.get(key_in_queries))
+            row[name] = clean(value) if isinstance(value, str) else ""         # N.B. some are null, some NaN
+        yield row
+
+
+def read_squad(path):
+    """Yield {title, context, sentences, questions: [(id, question, index of the answer's sentence or None)]}.
+
+    Reads SQuAD, XQuAD, MLQA, and XQuAD-R, which adds `sentence_breaks`, character spans into the context. An
+    answer belongs to the sentence that it starts in.
+    """
+    seen = set()
+    with open_bytes(path, ".json") as stream:
+        try:
+            articles = json.loads(stream.read().decode("utf-8-sig"))["data"]
+        except UnicodeDecodeError as e:
+            line = e.object.count(b"\n", 0, e.start) + 1
+            raise ValueError(f"{path}:{line}: byte 0x{e.object[e.start]:02x} is not UTF-8") from None
+        except json.JSONDecodeError as e:
+            raise ValueError(f"{path}:{e.lineno}: not JSON, {e.msg} at column {e.colno}") from None
+        except (KeyError, TypeError):
+            raise ValueError(f"{path}: expected an object with a list 'data'") from None
+    for n, (article, paragraph) in enumerate(((a, p) for a in articles for p in a.get("paragraphs", [])), 1):
+        try:
+            context, spans, questions = paragraph["context"], paragraph.get("sentence_breaks", []), []
+            for qa in paragraph["qas"]:
+                start = qa["answers"][0]["answer_start"] if qa["answers"] else -1
+                sentence = next((i for i, (first, end) in enumerate(spans) if first <= start < end), None)
+                questions.append((qa["id"], clean(qa["question"]), sentence))
+                if qa["id"] in seen:
+                    raise ValueError(f"{path}: question id {qa['id']!r} occurs twice; ids must be unique")
+                seen.add(qa["id"])
+            yield {"title": clean(article.get("title", "").replace("_", " ")), "context": clean(context),
+                   "sentences": [clean(context[first:end]) for first, end in spans], "questions": questions}
+        except (KeyError, TypeError, AttributeError) as e:
+            raise ValueError(f"{path}: paragraph {n}: not SQuAD's format ({type(e).__name__}: {e})") from None
+
+
+# -------------------------------------------------------------------------------------- the real profile
+def filter_pairs(pairs, count, max_words=200, max_ratio=4.0):
+    """Yield the pairs worth training on, and count the others.
+
+    Those are repetitions, copies of the English (not translated), sides over `max_words` words, and pairs
+    with one side more than `max_ratio` times longer, in characters + 10 so that short greetings pass. Give
+    None for professional translations: lengths tell little between, say, English and Chinese.
+    """
+    seen = set()
+    for english, source in pairs:
+        short, long = sorted((len(english) + 10, len(source) + 10))
+        why = ("repeated" if (english, source) in seen else "copy of the English" if english == source else
+               f"over {max_words} words" if max(len(english.split()), len(source.split())) > max_words else
+               f"length ratio over {max_ratio}" if max_ratio and long > max_ratio * short else "")
+        seen.add((english, source))
+        if why:
+            count.skip(why)
+        else:
+            yield english, source
+
+
+def _afriqa(files, counts, titles):
+    """All AfriQA passages and questions: {docid: text}, {(lang, split): [row of read_afriqa + docid]}."""
+    pool, parts = {}, {}
+    for file in SOURCES["afriqa"]["files"]:
+        _, _, lang, _, split, _ = file.split(".")
+        count, path = Count(f"afriqa {lang} {split}"), files.find("afriqa", file)
+        count.note = "" if path else "file not found"
+        for row in read_afriqa(path) if path else []:
+            count.read += 1
+            need = ["context", "english"] + ["question"] * (split == "test")
+            if row["context"]:
+                # The id is a hash: it stays when files are added, and ties are broken by chance. The title is
+                # part of the text, because 45% of the passages do not contain it ("He was elected in 1992");
+                # 13 of 5,108 have none.
+                row["docid"] = "p" + hashlib.sha1(row["context"].encode()).hexdigest()[:10]
+                title = row["title"] + ". " if titles and row["title"] else ""
+                pool.setdefault(row["docid"], title + row["context"])
+            if all(row[k] for k in need):
+                parts.setdefault((lang, split), []).append(row)
+            else:
+                count.skip("empty " + next(k for k in need if not row[k]))
+        counts.append(count.row())
+    return pool, parts
+
+
+def _teacher(pool, parts, counts, seed, strict, squad):
+    """English questions with passages, less those of the tests; about 200 are held out for selection."""
+    tests = [row for (_, split), rows in parts.items() if split == "test" for row in rows]
+    asked, answers = {fold(row["english"]) for row in tests}, {row["docid"] for row in tests}
+    texts, rows, count = dict(pool), [], Count("teacher training pairs")
+    for (lang, split), part in parts.items():
+        rows += [(f"{lang}.{split}.{r['id']}", r["english"], r["docid"]) for r in part if split != "test"]
+    for n, paragraph in enumerate(read_squad(squad) if squad else []):
+        texts[f"squad{n:05d}"] = f"{paragraph['title']}. {paragraph['context']}"
+        rows += [(f"squad.{qid}", question, f"squad{n:05d}") for qid, question, _ in paragraph["questions"]]
+    by_passage = {}
+    for row in rows:
+        if fold(row[1]) in asked:
+            count.skip("question is in a test set")
+        elif strict and row[2] in answers:
+            count.skip("passage answers a test question")
+        else:
+            by_passage.setdefault(row[2], []).append(row)
+    # Held out are passages with all their questions: what selects the teacher is never a training positive.
+    passages, dev, n = sorted(by_passage), [], min(200, sum(map(len, by_passage.values())) // 10)
+    random.Random(seed).shuffle(passages)
+    while passages and len(dev) < n:
+        dev += by_passage.pop(passages.pop())
+    said = {fold(text) for _, text, _ in dev}
+    kept = [row for part in by_passage.values() for row in part]
+    train = [row for row in kept if fold(row[1]) not in said]
+    count.read, overlap = len(rows), sum(row[2] in answers for row in train)
+    count.skip("held out as dev", len(dev))
+    count.skip("question is in dev", len(kept) - len(train))
+    count.note = f"of those kept, {overlap} have a passage that also answers a test question"
+    counts.append(count.row())
+    return {"docs": {docid: texts[docid] for *_, docid in train + dev},
+            "queries": {qid: text for qid, text, _ in train},
+            "triples": [(qid, docid, []) for qid, _, docid in train],         # hard negatives are mined later
+            "dev_queries": {qid: text for qid, text, _ in dev},
+            "dev_qrels": {qid: {docid: 1} for qid, _, docid in dev}}
+
+
+def _xquad(files, counts):
+    """{"docs": English collections, lang: [paragraph set, sentence set]} of the XQuAD-R files found."""
+    paragraphs, sentences, english, found, sets = {}, {}, {}, {}, {}
+    for lang in ["en"] + HIGH:
+        path, count, queries = files.find("xquad-r", f"{lang}.json"), Count(f"xquad-r {lang}"), {}
+        for p, row in enumerate(read_squad(path) if path else []):
+            if lang == "en":
+                paragraphs[f"x{p:03d}"] = row["context"]
+                sentences |= {f"x{p:03d}.{s:02d}": text for s, text in enumerate(row["sentences"])}
+            for qid, question, s in row["questions"]:
+                count.read += 1
+                if lang == "en" and s is not None:
+                    english[qid], found[qid] = question, (f"x{p:03d}", f"x{p:03d}.{s:02d}")
+                if question and qid in english:
+                    queries[qid] = question
+                else:
+                    count.skip("no answer sentence in English" if question else "empty question")
+        counts += [count.row()] * bool(path)
+        if lang != "en" and queries:
+            sets[lang] = [{"set": f"{lang}.{unit}", "docs": f"xquad.{unit}", "queries": queries,
+                           "english": {q: english[q] for q in queries},
+                           "qrels": {q: {found[q][i]: 1} for q in queries}}
+                          for i, unit in enumerate(["paragraphs", "sentences"])]
+    return sets | {"docs": {"xquad.paragraphs": paragraphs, "xquad.sentences": sentences}}
+
+
+def _lafand(files, lang, counts, asked, question_pairs):
+    """lafand-mt: its training part, and 500 pairs spread over its dev part; None where a file is absent."""
+    paths = {s: [files.find("lafand-mt", f"en-{lang}/{s}.{x}") for x in ("en", lang)] for s in SPLITS[:2]}
+    if None in paths["train"] + paths["dev"]:
+        return None
+    count = Count(f"lafand-mt {lang} dev")
+    dev = list(filter_pairs(read_pairs(*paths["dev"], count=count), count))
+    count.skip("over 500", max(0, len(dev) - 500))
+    dev = [dev[i * len(dev) // 500] for i in range(500)] if len(dev) > 500 else dev
+    counts.append(count.row())
+    count, known = Count(f"lafand-mt {lang} train"), {text for pair in dev for text in pair}
+    clear = list(filter_pairs(read_pairs(*paths["train"], count=count), count))
+    train = [pair for pair in clear if known.isdisjoint(pair)]
+    count.skip("a side is in dev", len(clear) - len(train))
+    counts.append(count.row())
+    for split in SPLITS[:2] if question_pairs else []:
+        path = files.find("afriqa-queries", f"{lang}/queries.afriqa.{lang}.en.{split}.json")
+        rows, count = list(read_afriqa(path)) if path else [], Count(f"afriqa-queries {lang} {split}")
+        extra = [(r["english"], r["question"]) for r in rows
+                 if r["english"] and r["question"] and fold(r["english"]) not in asked]
+        count.read = len(rows)
+        count.skip("empty, or in a test set", len(rows) - len(extra))
+        counts.append(count.row())
+        train += extra
+    return {"train": train, "dev": dev, "train_links": None, "dev_links": None}
+
+
+def _ntrex(files, lang, counts):
+    """NTREX-128: its last documents, a tenth of the sentences, are dev; None where a file is absent."""
+    paths = [files.find("ntrex", file) for file in ("DOCUMENT_IDS.tsv", "NTREX-128/newstest2019-src.eng.txt",
+                                                    f"NTREX-128/newstest2019-ref.{LANGS[lang][3]}.txt")]
+    if None in paths:
+        return None
+    rows, count = list(aligned(*paths)), Count(f"ntrex {lang}")
+    documents = [row[0] for row in rows]
+    split = documents.index(documents[len(rows) * 9 // 10]) if rows else 0    # dev begins with a document
+    pairs = [row[1:] for row in rows if row[1] and row[2]]
+    held = {row[1:] for row in rows[split:]}
+    count.read = len(rows)
+    count.skip("empty side", len(rows) - len(pairs))
+    pairs = list(filter_pairs(pairs, count, max_ratio=None))
+    counts.append(count.row())
+    return {"train": [p for p in pairs if p not in held], "dev": [p for p in pairs if p in held],
+            "train_links": None, "dev_links": None}
+
+
+def real_collection(langs=None, mirror=None, seed=1, smoke=False, titles=True, strict=False, squad=False,
+                    question_pairs=False, cache=None):
+    """The real profile as one dict, of the shape that write_collection stores.
+
+    Low-resource languages: AfriQA's test questions against all its English passages; bitext lafand-mt. High:
+    XQuAD-R's questions against its English paragraphs (set "de.paragraphs") and, as LAReQA does, sentences
+    ("de.sentences"); bitext NTREX-128. Teacher: AfriQA's English training and development questions, the same
+    for any `langs`.
+
+    Args: langs, codes of LANGS, default all that have their files; seed, which questions are held out; smoke,
+    cut small; titles, passages begin with their title; strict, no training passage (not only no question) is
+    that of a test; squad, train the teacher on SQuAD v1.1 too; question_pairs, AfriQA's training questions
+    with their human translations join the bitext; mirror, cache, see Files.
+    Raises: ValueError for an unknown language, and for one that is named and lacks its files.
+    """
+    for lang in langs or []:
+        if lang not in LANGS:
+            raise ValueError(f"unknown language {lang!r}; the real profile has {' '.join(LANGS)}")
+    files, counts, tests, bitext, about = Files(mirror, cache), [], [], {}, {}
+    pool, parts = _afriqa(files, counts, titles)
+    asked = {fold(row["english"]) for (_, split), rows in parts.items() if split == "test" for row in rows}
+    squad_path = files.find("squad", "train-v1.1.json") if squad else None
+    if squad and not squad_path:
+        raise ValueError(f"squad: train-v1.1.json not found in {files.where}")
+    train, xquad = _teacher(pool, parts, counts, seed, strict, squad_path), _xquad(files, counts)
+    docs = {"afriqa": pool} | xquad.pop("docs")
+    for lang, (name, family, kind, _) in LANGS.items():
+        if langs and lang not in langs:
+            continue
+        low, rows, pairs = kind == "low", parts.get((lang, "test"), []), None
+        asks, translates = ("AfriQA", "lafand-mt") if low else ("XQuAD-R", "NTREX-128")
+        sets = xquad.get(lang, []) if not rows else [
+            {"set": lang, "docs": "afriqa", "queries": {f"{lang}.{r['id']}": r["question"] for r in rows},
+             "english": {f"{lang}.{r['id']}": r["english"] for r in rows},
+             "qrels": {f"{lang}.{r['id']}": {r["docid"]: 1} for r in rows}}]
+        if sets:
+            pairs = (_lafand(files, lang, counts, asked, question_pairs) if low else
+                     _ntrex(files, lang, counts))
+        if not pairs:
+            lacks = f"no {translates} bitext found" if sets else f"no {asks} test questions found"
+            if langs:
+                raise ValueError(f"{lang}: {lacks} in {files.where}; python data.py check tells more")
+            counts.append({"source": f"{lang} left out", "read": 0, "kept": 0, "skipped": {}, "note": lacks})
+            continue
+        tests += [{"set": s["set"], "lang": lang, "name": name, "class": kind, **s} for s in sets]
+        bitext[lang] = pairs
+        about[lang] = {"name": name, "family": family, "class": kind, "pairs": len(pairs["train"]),
+                       "bitext": translates}
+    if not tests or not train["triples"]:
+        what = "training questions" if tests else "language with test questions and bitext"
+        raise ValueError(f"no {what} in {files.where}; python data.py check tells more")
+    used = {t["docs"] for t in tests}
+    collection = {"profile": "real", "seed": seed, "langs": about, "pretrain": None, "train": train,
+                  "bitext": bitext, "docs": {k: v for k, v in docs.items() if k in used}, "tests": tests,
+                  "counts": counts}
+    return cut(collection) if smoke else collection
+
+
+def cut(c, queries=60, n=300):
+    """A collection so small that every stage takes seconds: the first of everything and what it refers to."""
+    def first(mapping, n, need=()):
+        need = {key for key in need if key in mapping}
+        extra = itertools.islice((key for key in mapping if key not in need), max(0, n - len(need)))
+        keys = need.union(extra)
+        return {key: value for key, value in mapping.items() if key in keys}
+
+    triples, dev, tests = c["train"]["triples"][:n], first(c["train"]["dev_queries"], n // 6), []
+    rels = {q: c["train"]["dev_qrels"][q] for q in dev}
+    need = [d for _, pos, neg in triples for d in [pos, *neg]] + [d for row in rels.values() for d in row]
+    train = {"docs": first(c["train"]["docs"], n, need), "triples": triples, "dev_queries": dev,
+             "dev_qrels": rels, "queries": {qid: c["train"]["queries"][qid] for qid, *_ in triples}}
+    for test in c["tests"]:
+        kept = first(test["queries"], queries)
+        tests.append(test | {k: {q: test[k][q] for q in kept if q in test[k]}
+                             for k in ("queries", "english", "qrels")})
+    docs = {name: first(texts, n, [docid for t in tests if t["docs"] == name
+                                   for row in t["qrels"].values() for docid in row])
+            for name, texts in c["docs"].items()}
+    bitext = {lang: {k: rows and rows[:n if k.startswith("train") else n // 6] for k, rows in parts.items()}
+              for lang, parts in c["bitext"].items()}
+    langs = {lang: row | {"pairs": min(row["pairs"], n)} for lang, row in c["langs"].items()}
+    return c | {"langs": langs, "train": train, "docs": docs, "tests": tests, "bitext": bitext}
+
+
+# ---------------------------------------------------------------------------------------------- on disk
+def validate(c):
+    """Raise ValueError where a collection contradicts itself."""
+    def need(condition, message):
+        if not condition:
+            raise ValueError(f"collection {c['profile']}: {message}")
+
+    train = c["train"]
+    for qid, *docids in ((q, pos, *neg) for q, pos, neg in train["triples"]):
+        need(qid in train["queries"], f"triple of an unknown query, {qid}")
+        need(all(docid in train["docs"] for docid in docids), f"triple of {qid} names unknown documents")
+    sets = [("train dev", train["dev_queries"], train["dev_qrels"], train["docs"])]
+    sets += [(t["set"], t["queries"], t["qrels"], c["docs"][t["docs"]]) for t in c["tests"]]
+    for name, queries, qrels, docs in sets:
+        relevant = [d for row in qrels.values() for d, rel in row.items() if rel > 0]
+        need(queries and docs, f"{name}: no queries or no documents")
+        need(all(q in queries for q in qrels), f"{name}: qrels of unknown queries")
+        need(relevant and all(d in docs for d in relevant), f"{name}: relevant documents are not there")
+    for lang in c["langs"]:
+        parts = c["bitext"][lang]
+        need(parts["train"], f"{lang}: no sentence pairs")
+        for part in ("train", "dev"):
+            links = parts.get(part + "_links")
+            need(links is None or len(links) == len(parts[part]), f"{lang} {part}: links do not fit")
+
+
+def write_collection(collection, folder):
+    """Write a collection to a folder; collection.json, which names all other files, comes last.
+
+    Files are written under a temporary name and renamed. An older collection.json is removed first: where
+    there is one, what it names is there and belongs together.
+    """
+    validate(collection)
+    c, folder, sha256 = collection, Path(folder), {}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "collection.json").unlink(missing_ok=True)
+
+    def put(name, rows):
+        target, digest = folder / name, hashlib.sha256()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        try:
+            with open(temporary, "wb") as f:
+                for row in rows:
+                    line = ("\t".join(row) + "\n").encode()
+                    digest.update(line)
+                    f.write(line)
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sha256[name] = digest.hexdigest()
+        return name
+
+    def texts(name, mapping):
+        return put(name, ((key, clean(text)) for key, text in mapping.items()))
+
+    def qrels(name, rels):
+        return put(name, ((f"{q} 0 {d} {rel}",) for q, row in rels.items() for d, rel in row.items()))
+
+    def links(name, rows):
+        return None if rows is None else put(name, ((" ".join(f"{i}-{j}" for i, j in row),) for row in rows))
+
+    train, langs, tests = c["train"], {}, []
+    for lang, row in c["langs"].items():
+        parts, langs[lang] = c["bitext"][lang], dict(row)
+        for part in ("train", "dev"):
+            langs[lang][part] = put(f"bitext/{lang}.{part}.tsv", (map(clean, pair) for pair in parts[part]))
+            langs[lang][part + "_links"] = links(f"bitext/{lang}.{part}.links", parts.get(part + "_links"))
+    for t in c["tests"]:
+        tests.append({k: t[k] for k in ("set", "lang", "name", "class", "docs")} | {
+            "queries": texts(f"test/{t['set']}/queries.tsv", t["queries"]),
+            "english": texts(f"test/{t['set']}/english.tsv", t["english"]),
+            "qrels": qrels(f"test/{t['set']}/qrels.txt", t["qrels"])})
+    manifest = {
+        "profile": c["profile"], "seed": c["seed"], "version": 1, "langs": langs,
+        "pretrain": c.get("pretrain") and put("pretrain.txt", ((clean(text),) for text in c["pretrain"])),
+        "train": {"docs": texts("train/docs.tsv", train["docs"]),
+                  "queries": texts("train/queries.tsv", train["queries"]),
+                  "triples": put("train/triples.tsv", ((q, pos, *neg) for q, pos, neg in train["triples"])),
+                  "dev_queries": texts("train/dev.queries.tsv", train["dev_queries"]),
+                  "dev_qrels": qrels("train/dev.qrels.txt", train["dev_qrels"])},
+        "docs": {name: texts(f"docs/{name}.tsv", docs) for name, docs in c["docs"].items()},
+        "tests": tests, "counts": c["counts"], "sha256": sha256}
+    put("collection.json", [(json.dumps(manifest, ensure_ascii=False, indent=1),)])
+
+
+def load_manifest(folder):
+    """collection.json as a dict; its paths are relative to the folder."""
+    path = Path(folder) / "collection.json"
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; python data.py prepare PROFILE --out {folder} writes it")
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    if manifest.get("version") != 1:
+        raise ValueError(f"{path}: version {manifest.get('version')}, this program reads 1; prepare it again")
+    return manifest
+
+
+def load_collection(folder):
+    """What write_collection wrote, in memory again."""
+    root, c = Path(folder), load_manifest(folder)
+    c["bitext"] = {lang: {k: read(root / path) if (path := row.pop(k)) else None for k, read in [
+        ("train", read_bitext), ("dev", read_bitext), ("train_links", read_links), ("dev_links", read_links)]}
+        for lang, row in c["langs"].items()}
+    c["pretrain"] = c["pretrain"] and [text for _, text in lines(root / c["pretrain"])]
+    readers = {"triples": read_triples, "qrels": read_qrels, "dev_qrels": read_qrels}
+    c["train"] = {k: readers.get(k, read_tsv)(root / path) for k, path in c["train"].items()}
+    c["docs"] = {name: read_tsv(root / path) for name, path in c["docs"].items()}
+    c["tests"] = [t | {k: readers.get(k, read_tsv)(root / t[k]) for k in ("queries", "english", "qrels")}
+                  for t in c["tests"]]
+    return {k: v for k, v in c.items() if k not in ("version", "sha256")}
+
+
+# --------------------------------------------------------------------------------------------- commands
+def summary(c):
+    """Yield a collection in a few lines for people."""
+    yield (f"teacher: {len(c['train']['triples']):,} questions, {len(c['train']['dev_queries']):,} dev, "
+           f"{len(c['train']['docs']):,} documents")
+    yield from (f"documents {name}: {len(docs):,}" for name, docs in c["docs"].items())
+    for lang, row in c["langs"].items():
+        sets = ", ".join(f"{t['set']} {len(t['queries']):,} queries" for t in c["tests"] if t["lang"] == lang)
+        yield (f"{lang} {row['name']} ({row['class']}): {sets}; {row['bitext']} bitext, "
+               f"{len(c['bitext'][lang]['train']):,} pairs, {len(c['bitext'][lang]['dev']):,} dev")
+    for row in c["counts"]:
+        why = [f"{n:,} {why}" for why, n in row["skipped"].items()] + [row.get("note", "")]
+        text = f"  {row['source']}: read {row['read']:,}, kept {row['kept']:,}"
+        yield "; ".join(filter(None, [text, *why]))
+
+
+def examine(path, format):
+    """Read a file of SOURCES through; raise ValueError where it cannot be read."""
+    readers = {"afriqa": read_afriqa, "squad": read_squad, "lines": lines, "tmx": lambda p: read_tmx(p, "")}
+    if not sum(1 for _ in readers[format](path)):
+        raise ValueError(f"{path}: empty")
+
+
+def check(profile=None, mirror=None, cache=None):
+    """Print the state of every source; return how many files are wrong: unreadable, or damaged in the cache.
+
+    A file of a mirror that is not the one we know "differs"; it is used as it is.
+    """
+    files, wrong = Files(mirror, cache), 0
+    for row in SOURCES.values():
+        if profile and row["profile"] != profile:
+            continue
+        paths, notes = {file: files.here(row["name"], file) for file in row["files"]}, []
+        for file, path in paths.items():
+            state = "missing"
+            try:
+                if path:
+                    state = "wrong"
+                    examine(path, row["format"])
+                    state = "differs" if files.mirror else "wrong"
+                    verify(path, row["sums"].get(file, "sha256:"))
+                else:
+                    notes.append(f"  missing  {row['base']}{file}")
+            except ValueError as e:
+                wrong += state == "wrong"
+                notes.append(f"  {state:7s}  {str(e).split('; ')[0]}")
+        here = [path for path in paths.values() if path]
+        size = sum(path.stat().st_size for path in here)
+        print(f"{row['name']}: {len(here)} of {len(paths)} files present, {size:,} bytes; {row['licence']}; "
+              f"{row['cite']}", *notes, sep="\n")
+    return wrong
+
+
+def show(c, lang, n):
+    """Print sentence pairs of a language with their word links, and test queries with a relevant document."""
+    if lang not in c["langs"]:
+        raise ValueError(f"unknown language {lang!r}; this collection has {' '.join(c['langs'])}")
+    parts = c["bitext"][lang]
+    for i, (english, source) in enumerate(parts["train"][:n]):
+        print(f"\n{english}\n{source}")
+        if parts.get("train_links"):
+            e, s = english.split(), source.split()
+            print("    " + "   ".join(f"{e[a]} = {s[b]}" for a, b in parts["train_links"][i]))
+    for test in (t for t in c["tests"] if t["lang"] == lang):
+        docs = c["docs"][test["docs"]]
+        print(f"\n{test['set']}: {len(test['queries']):,} queries, {len(docs):,} documents")
+        for qid in itertools.islice(test["qrels"], n):
+            best = max(test["qrels"][qid], key=test["qrels"][qid].get)
+            print(f"  {qid}  {test['queries'][qid]}  ({test['english'][qid]})\n"
+                  f"      {best}  {docs.get(best, '')[:150]}")
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog="data.py", allow_abbrev=False, description="The study's data sets.")
+    commands, yes = parser.add_subparsers(dest="command", required=True), argparse.BooleanOptionalAction
+    p = commands.add_parser("prepare", allow_abbrev=False, help="write a collection to a folder")
+    p.add_argument("profile", choices=["mini", "real"])
+    p.add_argument("--out", required=True, help="folder to write")
+    p.add_argument("--langs", nargs="+", help="language codes, default all that have their files")
+    p.add_argument("--seed", type=int, default=1, help="what is drawn by chance, default 1")
+    p.add_argument("--smoke", action=yes, default=False, help="cut to a few hundred of everything")
+    p.add_argument("--mirror", help="folder with the publishers' files, default $MIRROR")
+    p.add_argument("--titles", action=yes, default=True, help="real: passages begin with their title")
+    p.add_argument("--strict", action=yes, default=False, help="real: no training passage is that of a test")
+    p.add_argument("--squad", action=yes, default=False, help="real: teach the teacher SQuAD v1.1 too")
+    p.add_argument("--question-pairs", action=yes, default=False, help="real: AfriQA questions as bitext too")
+    p = commands.add_parser("check", allow_abbrev=False, help="report every source: present, missing, wrong")
+    p.add_argument("--profile", choices=sorted({s["profile"] for s in SOURCES.values()}), help="default all")
+    p.add_argument("--mirror", help="folder with the publishers' files, default $MIRROR")
+    p = commands.add_parser("show", allow_abbrev=False, help="print sentence pairs and queries to read")
+    p.add_argument("what", help="mini, or a folder that prepare wrote")
+    p.add_argument("--lang", required=True, help="language code")
+    p.add_argument("-n", type=int, default=5, help="how many, default 5")
+    p.add_argument("--seed", type=int, default=1, help="mini: seed, default 1")
+    args = parser.parse_args(argv)
+    try:
+        if args.command == "check":
+            return 1 if check(args.profile, args.mirror) else 0
+        if args.command == "show":
+            if args.what != "mini":
+                return show(load_collection(args.what), args.lang, args.n)
+            import mini
+            return show(mini.collection(seed=args.seed, langs=[args.lang]), args.lang, args.n)
+        langs = re.findall(r"[^\s,]+", " ".join(args.langs or [])) or None
+        if args.profile == "mini":
+            import mini
+            collection = mini.collection(seed=args.seed, langs=langs, smoke=args.smoke)
+        else:
+            collection = real_collection(langs, args.mirror, args.seed, args.smoke, args.titles, args.strict,
+                                         args.squad, args.question_pairs)
+        write_collection(collection, args.out)
+        print(*summary(collection), sep="\n")
+    except (ValueError, OSError) as e:
+        print(f"error: {e}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,633 @@
+# SPDX-License-Identifier: MIT
+"""The embedded collection: a controlled grammar in eight real languages, from the lexicon in mini.tsv.
+
+Everything the study needs, by seed and without a download: pre-training text, bitext with gold word
+alignments, training queries with hard negatives, and a test collection with graded relevance, in English,
+Swahili, Somali, Tagalog, Marathi, Finnish, German and French. A controlled study and not real text: every
+sentence says who did what, to what, where and when, in the past tense.
+
+Needs: Python's standard library, and mini.tsv beside this file. Imports nothing else from this repository.
+How to check a copy: `python -m doctest mini.py`.
+
+An *event* fills the slots agent, verb, object, mod (an adjective or a number of the object), place, time
+with concepts of the lexicon; the last three may be empty. A concept has one to three words in a language,
+chosen at random, so a query and a document may word one event differently. A *frame*, one function per
+language, puts the words in order and makes them agree:
+
+  English  the agent VERBed a/an mod object place; plural after a number; no article for mass nouns.
+  Swahili  agent a-li-VERB object mod place. Adjective and number take the concord of the object's noun class
+           (animals: class 1/2), or the connective -a ("-a kijani": cha kijani); Arabic ones do not change.
+  Somali   agent (definite, subject case) wuxuu/waxay place preverb verb object mod: the object is in focus
+           after the verb. A number stands before the singular (masculine) or the -ood form (feminine nouns in
+           a consonant). "Who?" is yaa, with the verb last.
+  Tagalog  actor-focus verb, ang/si agent, ng object, sa place; mod before the noun with linker -ng, -g, na.
+  Marathi  agent (ergative) time place mod object verb: the perfective agrees with the object in gender and
+           number, and so do adjectives in -aa.
+  Finnish  agent verb time place mod object: genitive-accusative; partitive for mass nouns, after numbers and
+           with some verbs; the place of finding, seeking and stealing is where from (metsästä).
+  German   verb second; nominative agent, time, place, accusative object with mixed adjective endings.
+  French   passe compose with avoir; le/la/l', un/une, du/de la/de l' (mass); some adjectives before the noun.
+
+Gold alignments: words of one slot are linked, all with all ("last week" and "wiki iliyopita" are four
+links). Articles, prepositions, auxiliaries and other particles ("~" in the lexicon, and what the frames
+add) belong to no slot and stay unlinked. A fused form ("l'école", "kijijini", "Lontoossa") is a word of its
+slot. Words are what str.split() gives; the full stop is part of the last word.
+"""
+import random
+from bisect import bisect
+from functools import lru_cache
+from itertools import accumulate
+from pathlib import Path
+from typing import NamedTuple
+
+# code: (name, family, class: how much text a multilingual model has seen of it)
+LANGS = {"sw": ("Swahili", "Niger-Congo", "low"), "so": ("Somali", "Afro-Asiatic", "low"),
+         "tl": ("Tagalog", "Austronesian", "low"), "mr": ("Marathi", "Indo-European (Indo-Aryan)", "low"),
+         "fi": ("Finnish", "Uralic", "high"), "de": ("German", "Indo-European (Germanic)", "high"),
+         "fr": ("French", "Indo-European (Romance)", "high")}
+SLOTS = ("agent", "verb", "object", "mod", "place", "time")
+YEARS = range(1961, 2021)
+
+# pretrain in sentences; train, dev in sentence pairs; pairs: how many of train, from its start, table 2 uses
+SIZES = {"pretrain": {"en": 20000, "high": 10000, "low": 1500}, "train": {"high": 4000, "low": 2000},
+         "pairs": {"high": 2000, "low": 500}, "dev": 300,
+         "queries": 2000, "dev_queries": 150, "topics": 140, "docs": 1300, "near": 6}
+SMOKE = {"pretrain": {"en": 250, "high": 75, "low": 30}, "train": {"high": 60, "low": 60},
+         "pairs": {"high": 60, "low": 60}, "dev": 20,
+         "queries": 40, "dev_queries": 10, "topics": 20, "docs": 80, "near": 1}
+
+
+class Event(NamedTuple):
+    """Who did what: a concept id ("verb.sold", "year.1998") per slot, None where it is empty."""
+    agent: str | None
+    verb: str
+    object: str
+    mod: str | None = None
+    place: str | None = None
+    time: str | None = None
+
+
+class Concept(NamedTuple):
+    id: str
+    kind: str
+    tags: tuple
+    rank: int                       # in its kind, from 0: the Zipf rank
+    words: dict                     # language -> [(forms, forms as agent), ...], one entry a word
+
+
+# -------------------------------------------------------------------------------- the lexicon
+
+@lru_cache(maxsize=1)
+def lexicon():
+    """{concept id: Concept} in the order of mini.tsv; its line of kind `year` becomes a concept per year."""
+    lex, ranks, path = {}, {}, Path(__file__).with_name("mini.tsv")
+    rows = [(n, line.split("\t")) for n, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+            if line and not line.startswith("#")]
+    columns = rows[0][1]
+    for n, cells in rows[1:]:
+        if len(cells) != len(columns):
+            raise ValueError(f"{path}:{n}: {len(cells)} cells, not {len(columns)}; one tab between two cells")
+        kind, tags, english = cells[:3]
+        for year in YEARS if kind == "year" else [None]:
+            id = f"{kind}.{year or english.split('|')[0].split(',')[0].replace('~', '')}"
+            if id in lex:
+                raise ValueError(f"{path}:{n}: {id} stands twice; let another English word come first")
+            ranks[kind] = ranks.get(kind, -1) + 1
+            words = {}
+            for lang, cell in zip(columns[2:], cells[2:]):
+                cell = cell.replace("#", str(year)).replace("=", english)
+                words[lang] = [_forms(word) for word in cell.split("|")]
+            lex[id] = Concept(id, kind, tuple(tags.split()), ranks[kind], words)
+    return lex
+
+
+def _forms(word):
+    """"Hund,Hunde,m/Hund,m" -> (forms as object, forms as agent); without "/" both are the same."""
+    parts = [tuple(part.split(",")) for part in word.split("/")]
+    return parts[0], parts[-1]
+
+
+# -------------------------------------------------------------------------------- the frames
+
+class _Words(dict):
+    """slot -> chosen forms, and what the frames ask about the event."""
+
+    def __missing__(self, slot):
+        return ("",)
+
+    def on(self, slot, text=None):
+        """The first form of a slot, or another text for it, as tokens (word, slot); "~" words have none."""
+        words = (self[slot][0] if text is None else text).split()
+        return [(word[1:], None) if word.startswith("~") else (word, slot) for word in words]
+
+    def timed(self, tokens, comma=""):
+        """The time before the tokens or after them."""
+        time = self.on("time")
+        if not self.front:
+            return tokens + time
+        return time[:-1] + [(time[-1][0] + comma, time[-1][1])] + tokens
+
+
+def sentence(lang, event, rng=None, front=False, ask=False):
+    """One event as a sentence: [(word, slot or None), ...], capital and full stop included.
+
+    rng: chooses among the words of a concept; None takes the first. front: the time comes first.
+    ask: "Who ...?" instead of naming the agent.
+
+    >>> e = Event("person.farmer", "verb.sold", "animal.goat", "adj.big", "place.at the market",
+    ...           "time.yesterday")
+    >>> text(sentence("en", e)), text(sentence("sw", e))
+    ('The farmer sold a big goat at the market yesterday.', 'Mkulima aliuza mbuzi mkubwa sokoni jana.')
+    >>> text(sentence("de", e, ask=True))
+    'Wer verkaufte gestern auf dem Markt eine große Ziege?'
+    """
+    lex, w = lexicon(), _Words()
+    for slot, id in zip(SLOTS, event):
+        if id and not (ask and slot == "agent"):
+            variants = lex[id].words[lang]
+            w[slot] = (rng.choice(variants) if rng else variants[0])[slot == "agent"]
+    w.ask, w.front = ask, front and not ask and event.time is not None
+    w.name = event.agent is not None and lex[event.agent].kind == "name"
+    w.mass = "mass" in lex[event.object].tags
+    w.number = event.mod is not None and lex[event.mod].kind == "number"
+    w.adjective = event.mod is not None and not w.number
+    tokens = FRAMES[lang](w)
+    tokens[0] = (tokens[0][0][:1].upper() + tokens[0][0][1:], tokens[0][1])
+    if ask and lang == "fr":
+        return tokens + [("?", None)]                   # French sets a space before the question mark
+    tokens[-1] = (tokens[-1][0] + ("?" if ask else "."), tokens[-1][1])
+    return tokens
+
+
+def text(tokens):
+    """Tokens as a string."""
+    return " ".join(word for word, _ in tokens)
+
+
+def links(english, source):
+    """Gold alignment of two token lists: [(i, j), ...], i: English word, j: source word."""
+    return [(i, j) for i, (_, a) in enumerate(english) for j, (_, b) in enumerate(source) if a and a == b]
+
+
+def _english(w):
+    noun = w["object"]
+    if w.number:
+        what = w.on("mod") + w.on("object", noun[1] if len(noun) > 1 else noun[0] + "s")
+    else:
+        vowel = (w["mod"][0] or noun[0])[0] in "aeiou"
+        what = w.on(None, "" if w.mass else "~an" if vowel else "~a") + w.on("mod") + w.on("object")
+    agent = w.on("agent", "who" if w.ask else ("" if w.name else "~the ") + w["agent"][0])
+    return w.timed(agent + w.on("verb") + what + w.on("place"))
+
+
+# noun class -> class of the plural; -> prefix of adjectives, before a vowel, of numbers; connective -a
+_SW_PLURAL = {"1": "2", "3": "4", "5": "6", "7": "8", "9": "10", "11": "10"}
+_SW_CONCORD = {"1": ("m", "mw", "m", "wa"), "2": ("wa", "w", "wa", "wa"), "3": ("m", "mw", "m", "wa"),
+               "4": ("mi", "my", "mi", "ya"), "5": ("", "j", "", "la"), "6": ("ma", "m", "ma", "ya"),
+               "7": ("ki", "ch", "ki", "cha"), "8": ("vi", "vy", "vi", "vya"), "9": ("n", "ny", "", "ya"),
+               "10": ("n", "ny", "", "za"), "11": ("m", "mw", "m", "wa")}
+_SW_NASAL = {"refu": "ndefu", "wili": "mbili", "pya": "mpya", "bovu": "mbovu", "bivu": "mbivu"}
+
+
+def swahili_agree(word, cls, number=False):
+    """A Swahili adjective, number or connective in agreement with a noun class.
+
+    >>> [swahili_agree("-kubwa", c) for c in ("1", "5", "7", "9")]
+    ['mkubwa', 'kubwa', 'kikubwa', 'kubwa']
+    >>> swahili_agree("-eusi", "7"), swahili_agree("-a kijani", "3"), swahili_agree("-pya", "5")
+    ('cheusi', '~wa kijani', 'jipya')
+    >>> swahili_agree("-tatu", "8", number=True), swahili_agree("-wili", "10", number=True)
+    ('vitatu', 'mbili')
+    """
+    if not word.startswith("-"):
+        return word
+    stem, (prefix, before_vowel, of_number, connective) = word[1:], _SW_CONCORD[cls]
+    if stem.startswith("a "):
+        return f"~{connective} {stem[2:]}"
+    if cls in ("9", "10") and stem in _SW_NASAL:
+        return _SW_NASAL[stem]
+    if number:
+        return of_number + stem
+    if stem[0] in "aeiou":
+        return before_vowel + stem
+    if cls in ("9", "10"):                              # n- stays before d, g, z, else it is lost
+        return ("n" if stem[0] in "dgz" else "") + stem
+    return ("ji" if cls == "5" and stem == "pya" else prefix) + stem
+
+
+def _swahili(w):
+    singular, plural, cls = w["object"]
+    mod = swahili_agree(w["mod"][0], _SW_PLURAL[cls] if w.number else cls, w.number)
+    what = w.on("object", plural if w.number else singular) + w.on("mod", mod)
+    agent = w.on("agent", "nani" if w.ask else None)
+    return w.timed(agent + w.on("verb") + what + w.on("place"))
+
+
+def _somali(w):
+    what, (masculine, feminine, preverb) = w.on("object", w["object"][w.number]), w["verb"]
+    what = w.on("mod") + what if w.number else what + w.on("mod")
+    place = w.on("place") + w.on(None, "~" + preverb) if w["place"][0] else []
+    if w.ask:
+        return w.on("agent", "yaa") + w.on("time") + what + place + w.on("verb", masculine)
+    focus, verb = ("~waxay", feminine) if w["agent"][1] == "f" else ("~wuxuu", masculine)
+    agent, time = w.on("agent") + w.on(None, focus), w.on("time")
+    return (time + agent if w.front else agent + time) + place + w.on("verb", verb) + what
+
+
+def _tagalog(w):
+    mod = w["mod"][0]                                   # with its linker: malaking, luntiang, itim na
+    if mod and not mod.isdigit():
+        mod += "ng" if mod[-1] in "aeiou" else "g" if mod[-1] == "n" else " ~na"
+    agent = w.on("agent", ("~si " if w.name else "~ang ") + w["agent"][0])
+    what = w.on(None, "~ng") + w.on("mod", mod) + w.on("object") + w.on("place")
+    who = w.on("agent", "sino ~ang") + w.on("verb") if w.ask else w.on("verb") + agent
+    return w.timed(who + what, ",")
+
+
+_MR_ENDING = {"m": "ा", "f": "ी", "n": "े", "mp": "े", "fp": "्या", "np": "ी"}      # gender; p: plural
+
+
+def _marathi(w):
+    gender = w["object"][2] + ("p" if w.number else "")
+
+    def agree(word):
+        return word[:-1] + _MR_ENDING[gender] if word.endswith("ा") else word
+    what = w.on("mod", agree(w["mod"][0]) if w.adjective else None) + w.on("object", w["object"][w.number])
+    time, place, verb = w.on("time"), w.on("place"), w.on("verb", agree(w["verb"][0]))
+    if w.ask:
+        return time + place + what + w.on("agent", "कोणी") + verb
+    return (time + w.on("agent") if w.front else w.on("agent") + time) + place + what + verb
+
+
+def _finnish(w):
+    flags, place = "".join(w["verb"][1:]), w["place"][0]
+    verb_takes_partitive = "p" in flags
+    if "s" in flags and place:                          # löysi torilta, metsästä, kotoa: separative cases
+        place = "kotoa" if place == "kotona" else place[:-2] + "t" + place[-1]
+    partitive, mod = w.mass or w.number or verb_takes_partitive, ""
+    if w.number:                                        # rakensi kolme taloa, but etsi kolmea taloa
+        mod = w["mod"][verb_takes_partitive]
+    elif w.adjective:
+        mod = w["mod"][partitive]
+    what = w.on("place", place) + w.on("mod", mod) + w.on("object", w["object"][partitive])
+    agent, time = w.on("agent", "kuka" if w.ask else None), w.on("time")
+    return time + agent + w.on("verb") + what if w.front else agent + w.on("verb") + time + what
+
+
+# gender: the (nominative), a (accusative), ending of an adjective (accusative, after ein- or no article)
+_DE_ARTICLE = {"m": ("der", "einen", "en"), "f": ("die", "eine", "e"), "n": ("das", "ein", "es")}
+
+
+def _german(w):
+    noun, plural, gender = w["object"]
+    _, indefinite, ending = _DE_ARTICLE[gender]
+    article = "" if w.mass or w.number else "~" + indefinite
+    what = w.on(None, article) + w.on("mod", w["mod"][0] + (ending if w.adjective else ""))
+    what = w.on("place") + what + w.on("object", plural if w.number else noun)
+    if w.ask or w.name:
+        agent = w.on("agent", "wer" if w.ask else None)
+    else:
+        agent = w.on("agent", f"~{_DE_ARTICLE[w['agent'][1]][0]} {w['agent'][0]}")
+    verb, time = w.on("verb"), w.on("time")
+    return (time + verb + agent if w.front else agent + verb + time) + what
+
+
+def _elides(word):
+    return word[0].lower() in "aeiouhéèêâîôœ"           # every h that meets le, la, de here is mute
+
+
+def _french(w):
+    (noun, gender), plural = w["object"][:2], w["object"][2:]
+    feminine = gender == "f"
+    if w.number:
+        what = w.on("mod") + w.on("object", plural[0] if plural else noun + "s")
+    else:
+        forms = w["mod"]
+        before, mod = forms[0].startswith("<"), forms[feminine if w.adjective else 0].removeprefix("<")
+        if before and not feminine and len(forms) > 2 and _elides(noun):
+            mod = forms[2]                              # un bel oiseau
+        first = mod if before else noun
+        if w.mass:                                      # partitive; l'eau is one word, of the slot of eau
+            article = "~de l'" if _elides(first) else "~de ~la " if feminine else "~du "
+        else:
+            article = "~une " if feminine else "~un "
+        if before:
+            what = w.on("mod", article + mod) + w.on("object", noun)
+        else:
+            what = w.on("object", article + noun) + w.on("mod", mod)
+    if w.ask or w.name:
+        agent = w.on("agent", "qui" if w.ask else None)
+    else:
+        person, sex = w["agent"][:2]
+        agent = w.on("agent", ("l'" if _elides(person) else "~la " if sex == "f" else "~le ") + person)
+    return w.timed(agent + w.on("verb") + what + w.on("place"), ",")
+
+
+FRAMES = {"en": _english, "sw": _swahili, "so": _somali, "tl": _tagalog,
+          "mr": _marathi, "fi": _finnish, "de": _german, "fr": _french}
+
+
+# -------------------------------------------------------------------------------- events
+
+def _is_animal(agent):
+    return agent is not None and lexicon()[agent].kind == "animal"
+
+
+@lru_cache(maxsize=None)
+def takes(verb, animal):
+    """Ids of the objects a verb may have, of a person or of an animal."""
+    ours = [tag for tag in lexicon()[verb].tags if "=" not in tag and tag[0] != "@"]
+    if animal:
+        ours = [t for tag in lexicon()[verb].tags if tag.startswith("animal=") for t in tag[7:].split(",")]
+    return tuple(c.id for c in lexicon().values()
+                 if c.kind in ("animal", "object") and any(tag in ours for tag in c.tags))
+
+
+@lru_cache(maxsize=None)
+def takes_number(object):
+    """Whether a noun can be counted in every language."""
+    c = lexicon()[object]
+    return "mass" not in c.tags and all(len(forms) > 1 for forms, _ in c.words["so"])
+
+
+@lru_cache(maxsize=None)
+def _choices(kind, *about):
+    """Ids a slot may have, with cumulated Zipf weights: 1 / (rank in the kind + 2); years are all alike."""
+    lex, found = lexicon(), [c for c in lexicon().values() if c.kind == kind]
+    if kind == "verb":
+        found = [c for c in found if takes(c.id, *about)]
+    elif kind == "object":
+        found = [lex[id] for id in takes(*about)]
+    elif kind == "adj":
+        found = [c for c in found if any(tag in lex[about[0]].tags for tag in c.tags)]
+    elif kind in ("place", "town") and "@none" in lex[about[0]].tags:
+        found = []
+    elif kind == "place" and ("@open" in lex[about[0]].tags or "building" in lex[about[1]].tags):
+        found = [c for c in found if "open" in c.tags]
+    return [c.id for c in found], list(accumulate(1 if kind == "year" else 1 / (c.rank + 2) for c in found))
+
+
+def _pick(rng, kind, *about):
+    ids, weights = _choices(kind, *about)
+    return ids[bisect(weights, rng.random() * weights[-1])] if ids else None
+
+
+def _draw_slot(rng, slot, e):
+    """A concept for a slot of an event (a dict) that goes with what is there already."""
+    if slot == "agent":
+        return _pick(rng, "name" if rng.random() < .2 else "person")
+    if slot == "verb":
+        return _pick(rng, "verb", _is_animal(e["agent"]))
+    if slot == "object":
+        return _pick(rng, "object", e["verb"], _is_animal(e["agent"]))
+    if slot == "mod":
+        number = takes_number(e["object"]) and rng.random() < .3
+        return _pick(rng, "number") if number else _pick(rng, "adj", e["object"])
+    if slot == "place":
+        return _pick(rng, "town" if rng.random() < .2 else "place", e["verb"], e["object"])
+    return _pick(rng, "year" if rng.random() < .15 else "time")
+
+
+def draw(rng, agent=None, full=False, avoid=()):
+    """A random event that makes sense; full: no empty slot where one can be filled; never one of `avoid`."""
+    while True:
+        e = {"agent": agent}
+        if agent is None:
+            e["agent"] = _pick(rng, "animal") if rng.random() < .07 else _draw_slot(rng, "agent", e)
+        for slot, p in zip(SLOTS[1:], (1, 1, .6, .75, .75)):
+            e[slot] = _draw_slot(rng, slot, e) if full or rng.random() < p else None
+        event = Event(**e)
+        if event.agent != event.object and event not in avoid:
+            return event
+
+
+def change(rng, event, slots):
+    """The event with other concepts in these slots; what no longer goes together with them is drawn anew."""
+    e = event._asdict()
+    for slot in SLOTS:
+        if slot not in slots:
+            stale = {"object": e["object"] not in takes(e["verb"], _is_animal(e["agent"])),
+                     "mod": e["mod"] and e["object"] != event.object,
+                     "place": e["place"] and (e["verb"], e["object"]) != (event.verb, event.object)}
+            if stale.get(slot):
+                e[slot] = _draw_slot(rng, slot, e)
+            continue
+        for _ in range(20):                             # a slot may have no second candidate: it stays
+            e[slot] = _draw_slot(rng, slot, e)
+            if e[slot] != getattr(event, slot) and e["agent"] != e["object"]:
+                break
+    return Event(**e)
+
+
+# -------------------------------------------------------------------------------- documents and topics
+
+class Topic(NamedTuple):
+    event: Event                    # what happened
+    asked: Event                    # what the query says of it: some slots empty
+    ask: bool                       # "Who ...?", agent empty
+    front: bool
+
+
+def grade(asked, events):
+    """2: an event of the document has all the slots asked for; 1: all but one, not verb or object; else 0."""
+    best = 0
+    for e in events:
+        missing = [slot for slot, a, b in zip(SLOTS, asked, e) if a and a != b]
+        best = max(best, 2 if not missing else len(missing) == 1 and missing[0] not in ("verb", "object"))
+    return int(best)
+
+
+def _topic(rng, avoid):
+    while True:
+        event = draw(rng, full=True, avoid=avoid)
+        drop = rng.choice(((), (), ("time",), ("place",), ("mod",), ("agent",), ("agent",), ("agent", "mod")))
+        asked = event._replace(**{slot: None for slot in drop})
+        if sum(id is not None for id in asked) >= 4:
+            return Topic(event, asked, "agent" in drop, rng.random() < .5)
+
+
+def _document(rng, event, avoid):
+    """2 to 4 sentences ((event, front), ...): the event, at times said again, and one or two more."""
+    events = [event]
+    if rng.random() < .25:
+        events.append(event._replace(**{slot: None for slot in rng.sample(("mod", "place", "time"), 2)}))
+    for _ in range(1 if rng.random() < .6 else 2):
+        other = draw(rng, agent=event.agent if rng.random() < .4 else None, avoid=avoid)
+        events.insert(rng.randrange(len(events) + 1), other)
+    return tuple((e, rng.random() < .5) for e in events)
+
+
+def _cluster(rng, topic, avoid, exact, partial, near):
+    """Documents for a topic: exact (2), with one asked slot changed or empty (1), near misses (0)."""
+    asked = [slot for slot, id in zip(SLOTS, topic.asked) if id]
+    free = [slot for slot in asked if slot not in ("verb", "object")]
+    unasked = [slot for slot in SLOTS if slot not in asked and not _is_animal(getattr(topic.event, slot))]
+    main, documents = [topic.event] * exact, []
+    for _ in range(partial):
+        slot = rng.choice(free)
+        empty = slot != "agent" and rng.random() < .3
+        main.append(topic.event._replace(**{slot: None}) if empty else change(rng, topic.event, (slot,)))
+    for i in range(near):                               # another object, or two other slots
+        main.append(change(rng, topic.event, ("object",) if i % 3 == 0 else tuple(rng.sample(asked, 2))))
+    for i, event in enumerate(main):
+        if unasked and rng.random() < .5:
+            event = change(rng, event, (rng.choice(unasked),))
+        document = _document(rng, event, avoid)
+        if i > exact + partial:                         # all the slots, but of two different events
+            rest = [slot for slot in asked if getattr(event, slot) == getattr(topic.event, slot)]
+            document = document[:3] + ((change(rng, topic.event, rest), rng.random() < .5),)
+        documents.append(document)
+    return documents
+
+
+def _shuffled(rng, documents, pattern):
+    """Ids in random order: [id of documents[0], ...], {id: document}."""
+    order = list(range(1, len(documents) + 1))
+    rng.shuffle(order)
+    name = [pattern.format(i) for i in order]
+    return name, dict(sorted(zip(name, documents)))
+
+
+@lru_cache(maxsize=4)
+def plan(seed=1, smoke=False):
+    """The test collection before it has words.
+
+    Returns {qid: Topic}, {docid: ((event, front), ...)}, {qid: {docid: grade}}; cached, so not to be changed.
+    """
+    n, rng = SMOKE if smoke else SIZES, random.Random(f"{seed}/test")
+    topics, documents, judged, seen = {}, [], [], set()
+    for i in range(1, n["topics"] + 1):
+        topic = topics[f"t{i:03d}"] = _topic(rng, seen)
+        seen.add(topic.event)
+        made = _cluster(rng, topic, seen, rng.choice((1, 1, 2, 3)), rng.choice((0, 1, 1, 2)), n["near"])
+        judged += [(f"t{i:03d}", len(documents) + j) for j in range(len(made))]
+        documents += made
+    documents += [_document(rng, draw(rng, avoid=seen), seen) for _ in range(n["docs"] - len(documents))]
+    name, docs = _shuffled(rng, documents, "d{:04d}")
+    judged, qrels = {(qid, name[j]) for qid, j in judged}, {}
+    for qid, topic in topics.items():                   # every document is graded; zeros: near misses only
+        grades = {docid: grade(topic.asked, [e for e, _ in d]) for docid, d in docs.items()}
+        qrels[qid] = {docid: g for docid, g in grades.items() if g or (qid, docid) in judged}
+    return topics, docs, qrels
+
+
+def _say_documents(lang, docs, seed, what):
+    rng = random.Random(f"{seed}/{what}/{lang}")
+    return {docid: " ".join(text(sentence(lang, e, rng, front)) for e, front in document)
+            for docid, document in docs.items()}
+
+
+def _say_topics(lang, topics, seed, what):
+    rng = random.Random(f"{seed}/{what}/{lang}")
+    return {qid: text(sentence(lang, t.asked, rng, t.front, t.ask)) for qid, t in topics.items()}
+
+
+def render_documents(lang, seed=1, smoke=False):
+    """{docid: text}: the test documents in a language; "en" gives the documents of collection(seed)."""
+    return _say_documents(lang, plan(seed, smoke)[1], seed, "documents")
+
+
+def render_topics(lang, seed=1, smoke=False):
+    """{qid: text}: the test topics in a language."""
+    return _say_topics(lang, plan(seed, smoke)[0], seed, "topics")
+
+
+# -------------------------------------------------------------------------------- the collection
+
+def _bitext(lang, seed, split, count, avoid, seen):
+    """`count` pairs and their links, the first n the same whatever the count, no event twice (`seen`)."""
+    rng, pairs, alignments = random.Random(f"{seed}/bitext/{lang}/{split}"), [], []
+    while len(pairs) < count:
+        event, ask = draw(rng, avoid=avoid), rng.random() < .1
+        english = sentence("en", event, rng, rng.random() < .5, ask)
+        source = sentence(lang, event, rng, rng.random() < .5, ask)
+        if event not in seen:
+            seen.add(event)
+            pairs.append((text(english), text(source)))
+            alignments.append(links(english, source))
+    return pairs, alignments
+
+
+def _pretrain(lang, seed, sentences, avoid):
+    """Texts of one to three sentences, often about one agent; `sentences` in all."""
+    rng, texts = random.Random(f"{seed}/pretrain/{lang}"), []
+    while sentences:
+        agent, said = None, []
+        for _ in range(min(sentences, rng.choice((1, 1, 1, 2, 3)))):
+            event = draw(rng, agent=agent if rng.random() < .6 else None, avoid=avoid)
+            said.append(text(sentence(lang, event, rng, rng.random() < .5, rng.random() < .1)))
+            agent = event.agent
+        sentences -= len(said)
+        texts.append(" ".join(said))
+    return texts
+
+
+def _train(seed, n, avoid):
+    """English documents; queries with a positive and hard negatives (near misses); dev queries, qrels."""
+    rng, avoid, documents = random.Random(f"{seed}/train"), set(avoid), []
+    queries, triples, dev = {}, [], {}
+    while len(queries) < n["queries"] or len(dev) < n["dev_queries"]:
+        topic, is_dev, first = _topic(rng, avoid), len(queries) >= n["queries"], len(documents)
+        avoid.add(topic.event)
+        made = _cluster(rng, topic, avoid, rng.choice((1, 2)) if is_dev else 1, int(is_dev), 4)
+        documents += made
+        if is_dev:
+            dev[f"v{len(dev) + 1:03d}"] = topic
+            continue
+        drop = rng.choice(("time", "place", "mod", "agent"))            # a second query of the cluster
+        other = topic._replace(asked=topic.event._replace(**{drop: None}), ask=drop == "agent")
+        for t in (topic, other):
+            grades = [grade(t.asked, [e for e, _ in d]) for d in made]
+            negatives = [first + i for i, g in enumerate(grades) if g == 0]
+            if 2 in grades and len(negatives) >= 2 and len(queries) < n["queries"]:
+                qid = f"q{len(queries) + 1:04d}"
+                queries[qid] = t
+                triples.append((qid, first + grades.index(2), negatives))
+    name, docs = _shuffled(rng, documents, "n{:05d}")
+    by_core, qrels = {}, {}                             # a grade above 0 needs verb and object: look there
+    for docid, d in docs.items():
+        for core in dict.fromkeys((e.verb, e.object) for e, _ in d):
+            by_core.setdefault(core, []).append(docid)
+    for qid, t in dev.items():
+        found = by_core[t.event.verb, t.event.object]
+        grades = {docid: grade(t.asked, [e for e, _ in docs[docid]]) for docid in found}
+        qrels[qid] = {docid: g for docid, g in grades.items() if g}
+    return {"docs": _say_documents("en", docs, seed, "train"),
+            "queries": _say_topics("en", queries, seed, "queries"),
+            "triples": [(qid, name[p], [name[i] for i in negatives]) for qid, p, negatives in triples],
+            "dev_queries": _say_topics("en", dev, seed, "dev"), "dev_qrels": qrels}
+
+
+def collection(seed=1, langs=None, smoke=False):
+    """The whole collection as a dict, the same for the same arguments.
+
+    langs: which source languages, a list of codes (None: all seven); what is made for one does not depend on
+    the others. smoke: all of it, tiny. Pre-training text, bitext and training queries avoid the events of the
+    test topics; a short sentence may still meet one of a test document by chance.
+    """
+    langs = list(LANGS if langs is None else langs)
+    for lang in langs:
+        if lang not in LANGS:
+            raise ValueError(f"langs: {lang!r} is not in the mini collection; choose from {' '.join(LANGS)}")
+    n, (topics, documents, qrels) = SMOKE if smoke else SIZES, plan(seed, smoke)
+    avoid = {t.event for t in topics.values()} | {t.asked for t in topics.values()}
+    info, bitext, tests, pretrain = {}, {}, [], _pretrain("en", seed, n["pretrain"]["en"], avoid)
+    english = render_topics("en", seed, smoke)
+    for lang in langs:
+        name, family, cls = LANGS[lang]
+        info[lang] = {"name": name, "family": family, "class": cls, "pairs": n["pairs"][cls],
+                      "bitext": "mini"}
+        pretrain += _pretrain(lang, seed, n["pretrain"][cls], avoid)
+        seen = set()                                    # dev first, so that train stays prefix-nested
+        dev, dev_links = _bitext(lang, seed, "dev", n["dev"], avoid, seen)
+        train, train_links = _bitext(lang, seed, "train", n["train"][cls], avoid, seen)
+        bitext[lang] = {"train": train, "dev": dev, "train_links": train_links, "dev_links": dev_links}
+        tests.append({"set": lang, "lang": lang, "name": name, "class": cls, "docs": "mini",
+                      "queries": render_topics(lang, seed, smoke), "english": dict(english),
+                      "qrels": {qid: dict(judged) for qid, judged in qrels.items()}})
+    random.Random(f"{seed}/pretrain").shuffle(pretrain)
+    counts = [{"source": f"mini {what}", "read": k, "kept": k, "skipped": {}} for what, k in
+              (("pretrain", len(pretrain)), ("documents", len(documents)), ("topics", len(topics)))]
+    return {"profile": "mini", "seed": seed, "langs": info, "pretrain": pretrain,
+            "train": _train(seed, n, avoid), "bitext": bitext,
+            "docs": {"mini": render_documents("en", seed, smoke)}, "tests": tests, "counts": counts}

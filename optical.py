@@ -1,0 +1,1016 @@
+# SPDX-License-Identifier: MIT
+"""OPTICAL: optimal-transport distillation for low-resource cross-lingual retrieval, in one file.
+
+Huang, Yu, Allan: "Improving Cross-lingual Information Retrieval on Low-Resource Languages via Optimal
+Transport Distillation", WSDM 2023, arXiv 2301.12566. Read top to bottom, beside the paper:
+
+    1. Encoder       text -> one unit vector a token (ColBERT)                               (1)
+    2. maxsim        the late-interaction score                                              (2)
+    3. fit           one training loop for everything below; resumes bit for bit
+    4. pretrain      masked language model on the embedded collection (the mini profile)
+    5. teacher       English queries, English documents, in-batch and hard negatives         (3)
+    6. objectives    optical, mean, greedy, contrastive: a student from bitext alone         (4)-(7)
+    7. search        exact, over token vectors in a memory map
+    8. commands      pretrain, teacher, tune, distil, search, rerank, subwords
+
+Letters: B sentence pairs, Q queries, D documents, N teacher (or query) tokens, M student tokens, L document
+tokens, H dimensions. t_i is a teacher vector of the English sentence e, s_j a student vector of its
+translation x; all have unit length, so a dot product is a cosine.
+
+    (1)  v_i = W h_i / |W h_i|,  h = last hidden states of the encoder
+    (2)  score(q, d) = sum_i max_k <q_i, d_k>
+    (3)  -log softmax(score(q, d+)) over all documents of the batch
+    (4)  optical      <P, C>,  C_ij = 1 - <t_i, s_j>,  P = Sinkhorn plan of C with uniform marginals, constant
+    (5)  mean         | mean_i t_i - mean_j s_j |^2                                (Reimers and Gurevych 2020)
+    (6)  greedy       mean_j min_i (1 - <t_i, s_j>)                                (Li et al. 2022, DR.DECR)
+    (7)  contrastive  -log softmax_b(score(s, d_b) / (M tau)) at its own e, d_b = document vectors of e_b
+
+Padding: a mask is True at real tokens; a padded token is -inf in a max and weighs 0 in a sum or a marginal.
+"""
+import argparse
+import copy
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import transformers
+from safetensors.torch import load_file, save_file
+from torch import nn
+from tqdm import tqdm
+
+import baselines
+import data
+import evaluate
+import ot
+
+METHODS = ("optical", "mean", "greedy", "contrastive")
+
+
+# --------------------------------------------------------------------------------------- 1. Encoder
+
+class Encoder(nn.Module):
+    """Texts to token vectors of unit length, equation (1): a Hugging Face encoder, a marker, a projection.
+
+    A query starts with [CLS] [query marker], a document with [CLS] [document marker] (ColBERT, section 3.2).
+    Markers are unused tokens of the vocabulary (BERT), else new ones (XLM-R) that start as the vector of the
+    sentence-start token: a random one costs XLM-R most of its quality. They go in after tokenisation, so no
+    prefix text can be split or overwritten.
+    """
+
+    def __init__(self, backbone, tokenizer, dim=128, query_tokens=32, doc_tokens=180, augment=False):
+        super().__init__()
+        hidden = backbone.config.hidden_size
+        self.backbone, self.tokenizer = backbone, tokenizer
+        self.projection = nn.Linear(hidden, dim, bias=False)
+        start = nn.init.eye_ if dim == hidden else nn.init.orthogonal_   # eye_: the encoder's own space
+        start(self.projection.weight)
+        self.dim, self.query_tokens, self.doc_tokens, self.augment = dim, query_tokens, doc_tokens, augment
+        self.markers = self._markers()
+        self.bf16 = False  # set by the command: bfloat16 inside the backbone, vectors and scores stay float32
+
+    def _markers(self):
+        """Token ids of the query and document markers, added where the vocabulary has no unused tokens."""
+        names = ["[unused0]", "[unused1]"]
+        if not set(names) <= set(self.tokenizer.get_vocab()):
+            names = ["[Q]", "[D]"]
+            if self.tokenizer.add_special_tokens({"additional_special_tokens": names}):
+                table = self.backbone.resize_token_embeddings(len(self.tokenizer), mean_resizing=False)
+                start = self.tokenizer.cls_token_id
+                start = self.tokenizer.bos_token_id if start is None else start
+                ids = self.tokenizer.convert_tokens_to_ids(names)
+                table.weight.data[ids] = table.weight.data[start or 0].clone()
+        return dict(zip(("query", "doc"), self.tokenizer.convert_tokens_to_ids(names)))
+
+    def set_dropout(self, p):
+        """Dropout of every layer; 0 by default: attention with dropout is 5 times slower on a CPU."""
+        for module in self.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = p
+
+    def tokens(self, texts, kind, max_tokens=None):
+        """Token ids of each text, a list of int32 arrays; `kind` is "query" or "doc".
+
+        At most `max_tokens` (default: query_tokens or doc_tokens), the marker included. With augment a query
+        is filled up to query_tokens with mask tokens, which then count as real ones (ColBERT).
+        """
+        limit = max_tokens or (self.query_tokens if kind == "query" else self.doc_tokens)
+        ids = self.tokenizer(list(texts), truncation=True, max_length=limit - 1, return_attention_mask=False,
+                             return_token_type_ids=False, verbose=False)["input_ids"]
+        at = 0 if self.tokenizer.cls_token_id is None and self.tokenizer.bos_token_id is None else 1
+        rows = [row[:at] + [self.markers[kind]] + row[at:] for row in ids]
+        if kind == "query" and self.augment:
+            rows = [row + [self.tokenizer.mask_token_id] * (self.query_tokens - len(row)) for row in rows]
+        return [np.array(row, dtype=np.int32) for row in rows]
+
+    def pad(self, rows):
+        """Arrays of token ids -> ids (B, L) int64 and mask (B, L) bool, on the encoder's device."""
+        return pad(rows, self.tokenizer.pad_token_id or 0, self.projection.weight.device)
+
+    def forward(self, ids, mask):
+        """ids (B, L) int64, mask (B, L) bool -> vectors (B, L, H) float32 of unit length."""
+        with torch.autocast(ids.device.type, dtype=torch.bfloat16) if self.bf16 else nullcontext():
+            h = self.backbone(input_ids=ids, attention_mask=mask.long()).last_hidden_state  # (B, L, hidden)
+            vectors = self.projection(h)                                         # (B, L, H)
+        return F.normalize(vectors.float(), dim=-1)
+
+    def save(self, folder):
+        """Hugging Face layout (AutoModel, AutoTokenizer load it) plus the projection as PyLate keeps it."""
+        folder = Path(folder)
+        self.backbone.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        (folder / "1_Dense").mkdir(exist_ok=True)
+        save_file({"linear.weight": self.projection.weight.detach().cpu().contiguous()},
+                  folder / "1_Dense" / "model.safetensors")
+        write_json(folder / "1_Dense" / "config.json", {
+            "in_features": self.projection.in_features, "out_features": self.dim, "bias": False,
+            "activation_function": "torch.nn.modules.linear.Identity"})
+        write_json(folder / "modules.json", [
+            {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+            {"idx": 1, "name": "1", "path": "1_Dense", "type": "pylate.models.Dense.Dense"}])
+        names = {kind: self.tokenizer.convert_ids_to_tokens(i) for kind, i in self.markers.items()}
+        write_json(folder / "config_sentence_transformers.json", {
+            "query_prefix": names["query"], "document_prefix": names["doc"],
+            "query_length": self.query_tokens, "document_length": self.doc_tokens,
+            "do_query_expansion": self.augment, "attend_to_expansion_tokens": True,
+            "similarity_fn_name": "MaxSim", "skiplist_words": []})
+
+    @classmethod
+    def load(cls, name, dim=128, query_tokens=32, doc_tokens=180, augment=False):
+        """A folder written by save(), with its settings, or a Hugging Face encoder with those given."""
+        from transformers import AutoConfig, AutoModel, AutoTokenizer
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+            kind = AutoConfig.from_pretrained(name, trust_remote_code=False).model_type
+            bare = {"add_pooling_layer": False} if kind in ("bert", "xlm-roberta") else {}
+            backbone = AutoModel.from_pretrained(name, trust_remote_code=False, dtype=torch.float32, **bare)
+        except (OSError, KeyError, ValueError) as error:
+            raise ValueError(f"{name}: no encoder can be loaded from there ({str(error).splitlines()[0]}); "
+                             "give a Hugging Face name or a folder with config.json and model.safetensors"
+                             ) from None
+        folder = Path(name)
+        if (folder / "1_Dense" / "model.safetensors").exists():
+            saved = read_json(folder / "config_sentence_transformers.json")
+            weight = load_file(folder / "1_Dense" / "model.safetensors")["linear.weight"]
+            encoder = cls(backbone, tokenizer, weight.shape[0], saved["query_length"],
+                          saved["document_length"], saved["do_query_expansion"])
+            encoder.projection.weight.data.copy_(weight)
+            return encoder
+        return cls(backbone, tokenizer, dim or backbone.config.hidden_size, query_tokens, doc_tokens, augment)
+
+
+def pad(rows, pad_id, device):
+    """Arrays of ids -> ids (B, L) int64 filled up with `pad_id`, mask (B, L) bool, True at real tokens."""
+    lengths = np.array([len(row) for row in rows])
+    mask = np.arange(lengths.max()) < lengths[:, None]                           # (B, L)
+    ids = np.full(mask.shape, pad_id, dtype=np.int64)
+    ids[mask] = np.concatenate(rows)
+    return torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
+
+
+def on_grid(vectors):
+    """Round the components of unit vectors to multiples of 1/2048, so that search is exact arithmetic.
+
+    float16 holds such numbers exactly. A dot product of two is a multiple of 2^-22 of at most about 1, and so
+    is every partial sum (Cauchy-Schwarz): float32 adds them without rounding, in any order. A score depends
+    on the two texts' vectors alone, not on chunk, batch, threads or device, and equal documents tie exactly.
+    The error is at most 1/4096 a component.
+    """
+    return torch.round(vectors * 2048) / 2048
+
+
+class Vectors:
+    """Token vectors of many texts, flat in a float16 memory map: text i owns rows offsets[i] to offsets[i+1].
+
+    Written once by `encode`, on the grid of `on_grid`; may be larger than memory.
+    """
+
+    def __init__(self, folder):
+        self.flat = np.load(Path(folder) / "vectors.npy", mmap_mode="r")         # (tokens, H)
+        self.offsets = np.load(Path(folder) / "offsets.npy")                     # (texts + 1,)
+        self.lengths = np.diff(self.offsets)                                     # (texts,)
+
+    def __len__(self):
+        return len(self.offsets) - 1
+
+    def batch(self, index, device):
+        """Vectors (B, L, H) float32 and mask (B, L) bool of the texts in `index`."""
+        lengths = self.lengths[index]
+        mask = np.arange(lengths.max()) < lengths[:, None]                       # (B, L)
+        out = np.zeros((*mask.shape, self.flat.shape[1]), dtype=np.float32)      # (B, L, H)
+        out[mask] = np.concatenate([self.flat[self.offsets[i]:self.offsets[i + 1]] for i in index])
+        return torch.from_numpy(out).to(device), torch.from_numpy(mask).to(device)
+
+    @classmethod
+    def encode(cls, folder, encoder, texts, kind, max_tokens=None, batch_tokens=8192, name=""):
+        """Encode `texts` (a list) as `kind` into `folder`, or open what an earlier run left there, whole."""
+        folder = Path(folder)
+        rows = encoder.tokens(texts, kind, max_tokens)
+        lengths = [len(row) for row in rows]
+        print(f"  {name or folder.name}: {len(rows):,} texts, {sum(lengths):,} tokens", flush=True)
+        if (folder / "offsets.npy").exists():
+            found = cls(folder)
+            if np.array_equal(found.lengths, lengths):
+                return found
+            raise ValueError(f"{folder}: holds vectors of other texts; delete it or choose another folder")
+        part = fresh(folder)
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        shape = (int(offsets[-1]), encoder.dim)
+        flat = np.lib.format.open_memmap(part / "vectors.npy", "w+", np.float16, shape)
+        encoder.eval()
+        with torch.inference_mode():
+            for index in tqdm(token_batches(lengths, batch_tokens), disable=None, desc=name):
+                vectors = encoder(*encoder.pad([rows[i] for i in index]))
+                vectors = on_grid(vectors).half().cpu().numpy()       # (B, L, H)
+                for i, v in zip(index, vectors):
+                    flat[offsets[i]:offsets[i + 1]] = v[:len(rows[i])]
+        flat.flush()
+        np.save(part / "offsets.npy", offsets)
+        os.replace(part, folder)
+        return cls(folder)
+
+
+# ------------------------------------------------------------------------------------- 2. The score
+
+def maxsim(query, query_mask, doc, doc_mask):
+    """Late-interaction scores, equation (2): (Q, N, H), (Q, N), (D, L, H), (D, L) -> (Q, D) float32.
+
+    A padded document token is -inf in the max (at 0 it would beat a real token at -1), a padded query token
+    weighs 0 in the sum. The gradient reaches each query token and its best document token.
+
+    >>> q, d = torch.eye(2)[None], torch.tensor([[[1., 0.], [0.6, 0.8]]])
+    >>> float(maxsim(q, torch.ones(1, 2).bool(), d, torch.ones(1, 2).bool()))  # 1.0 + 0.8
+    1.7999999523162842
+    """
+    best = token_maxima(query, doc, doc_mask)                                    # (Q, N, D)
+    return best.masked_fill(~query_mask[:, :, None], 0.0).sum(1)                 # (Q, D)
+
+
+def token_maxima(query, doc, doc_mask):
+    """The inner max of equation (2), a document's best token: (Q, N, H), (D, L, H), (D, L) -> (Q, N, D)."""
+    (Q, N, H), (D, L, _) = query.shape, doc.shape
+    sim = (query.reshape(Q * N, H).float() @ doc.reshape(D * L, H).float().T).view(Q, N, D, L)
+    return sim.masked_fill(~doc_mask, -torch.inf).amax(-1)                       # (Q, N, D)
+
+
+# -------------------------------------------------------------------------------------- 3. Training
+
+def length_batches(lengths, size, steps, seed, pool=32):
+    """`steps` batches of `size` indices; each epoch shuffled, then sorted by length within `pool` batches.
+
+    So little is padded, and which texts meet is still random. Pure: the same arguments give the same batches,
+    which is how a resumed training finds its place.
+    """
+    lengths = np.asarray(lengths)
+    size = min(size, len(lengths))
+    rng, out = np.random.default_rng(seed), []
+    while len(out) < steps:
+        order = rng.permutation(len(lengths))
+        epoch = []
+        for block in np.array_split(order, max(1, len(order) // (size * pool))):
+            block = block[np.argsort(lengths[block], kind="stable")]
+            epoch += [block[i:i + size] for i in range(0, len(block) - size + 1, size)]
+        out += [epoch[i] for i in rng.permutation(len(epoch))]
+    return out[:steps]
+
+
+def token_batches(lengths, batch_tokens):
+    """All indices once, longest first, in batches of at most `batch_tokens` padded tokens (or one text)."""
+    order, out, i = np.argsort(-np.asarray(lengths), kind="stable"), [], 0
+    while i < len(order):
+        n = max(1, batch_tokens // max(1, int(lengths[order[i]])))
+        out.append(order[i:i + n])
+        i += n
+    return out
+
+
+def learning_rate(step, steps, lr, warmup):
+    """Linear from 0 to lr over the first `warmup` share of the steps, then linear to 0."""
+    rise = max(1, round(warmup * steps))
+    return lr * min((step + 1) / rise, (steps - step) / max(1, steps - rise))
+
+
+def fit(model, batches, loss_of, folder, lr, warmup=0.1, weight_decay=0.01, clip=1.0, accumulate=1,
+        log_every=10, save_every_s=120, name=""):
+    """Train `model` in place: AdamW, warm-up and linear decay, gradient clipping, accumulation, checkpoints.
+
+    Args:
+        batches: list of index arrays, one a step.
+        loss_of: (indices, step) -> (loss, {name: float}), a mean over the indices; "tokens" is a sum.
+        folder: gets train.jsonl (a JSON object every `log_every` steps) and checkpoint.pt.
+        lr: peak learning rate. warmup: share of the steps. clip: largest gradient norm.
+        accumulate: parts a batch is cut into; same gradient as the whole batch but for in-batch negatives.
+        save_every_s: seconds between checkpoints; on a CPU a resumed run equals an uninterrupted one exactly.
+    Raises: ValueError when the loss is not finite, naming log and step.
+    """
+    folder, device = Path(folder), next(model.parameters()).device
+    matrices = [p for p in model.parameters() if p.requires_grad and p.dim() > 1]
+    vectors = [p for p in model.parameters() if p.requires_grad and p.dim() < 2]
+    params = matrices + vectors
+    optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": weight_decay},
+                                   {"params": vectors, "weight_decay": 0.0}], lr=lr, fused=True)
+    checkpoint, log, start, seconds = folder / "checkpoint.pt", folder / "train.jsonl", 0, 0.0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["rng"])
+        if device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda_rng"])
+        start, seconds = state["step"], state["seconds"]
+        print(f"  {name}: resumed at step {start} of {len(batches)}", flush=True)
+    kept = [line for line in read_jsonl(log) if line["step"] < start] if log.exists() else []
+    model.train()
+    began = saved = time.monotonic()
+    with open(log, "w") as stream, tqdm(total=len(batches), initial=start, disable=None, desc=name) as bar:
+        for line in kept:
+            print(json.dumps(line), file=stream)
+        tokens = 0
+        for step in range(start, len(batches)):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, len(batches), lr, warmup)
+            total, stats = 0.0, {}
+            for part in np.array_split(batches[step], min(accumulate, len(batches[step]))):
+                loss, part_stats = loss_of(part, step)
+                weight = len(part) / len(batches[step])
+                (loss * weight).backward()
+                total = total + loss.detach() * weight
+                tokens += part_stats.pop("tokens")
+                for key, value in part_stats.items():
+                    stats[key] = stats.get(key, 0.0) + value * weight
+            norm = nn.utils.clip_grad_norm_(params, clip)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            bar.update()
+            if step % log_every == 0 or step == len(batches) - 1:
+                if not torch.isfinite(total) or not torch.isfinite(norm):
+                    raise ValueError(f"{log}: the loss of {name} is {float(total)} (gradient norm "
+                                     f"{float(norm)}) at step {step}; lower --lr or --clip")
+                now = seconds + time.monotonic() - began
+                line = {"step": step, "loss": float(total), **{k: float(v) for k, v in stats.items()},
+                        "lr": optimizer.param_groups[0]["lr"], "grad_norm": float(norm),
+                        "tokens_per_s": round(tokens / (time.monotonic() - began)), "seconds": round(now, 2),
+                        "memory_gb": round(peak_memory_gb(device), 3)}
+                print(json.dumps(line), file=stream, flush=True)
+                bar.set_postfix(loss=f"{line['loss']:.4f}")
+                if time.monotonic() - saved > save_every_s and step + 1 < len(batches):
+                    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(),
+                             "step": step + 1, "seconds": now, "rng": torch.get_rng_state()}
+                    if device.type == "cuda":
+                        state["cuda_rng"] = torch.cuda.get_rng_state()
+                    torch.save(state, folder / "checkpoint.tmp")
+                    os.replace(folder / "checkpoint.tmp", checkpoint)
+                    saved = time.monotonic()
+    model.eval()
+    return {"steps": len(batches), "seconds": round(seconds + time.monotonic() - began, 2)}
+
+
+# ---------------------------------------------------------------------------------- 4. Pre-training
+
+def train_tokenizer(sentences, vocab, folder):
+    """A byte-pair vocabulary of at most `vocab` entries from `sentences`, saved in Hugging Face layout.
+
+    Lower case, NFC. Accents are kept: stripping them, as BERT does, deletes the vowel signs of Devanagari.
+    N.B. not WordPiece: that trainer breaks ties by a random hash, so each run would make another vocabulary.
+    """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[unused0]", "[unused1]"]
+    tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    pieces = [pre_tokenizers.Punctuation(), pre_tokenizers.Metaspace()]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(pieces)
+    tokenizer.train_from_iterator(sentences, trainers.BpeTrainer(
+        vocab_size=vocab, special_tokens=specials, min_frequency=2, show_progress=False))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]",
+                            cls_token="[CLS]", sep_token="[SEP]", mask_token="[MASK]").save_pretrained(folder)
+
+
+def mask_tokens(ids, mask, vocab, mask_id, special, generator):
+    """BERT's masking (Devlin et al. 2019): of 15 % of the tokens 80 % become [MASK], 10 % random, 10 % stay.
+
+    Args: ids (B, L) int64, mask (B, L) bool; ids up to `special` are never chosen.
+    Returns: the masked ids (B, L) and which positions to predict (B, L) bool.
+    """
+    r = torch.rand(ids.shape, generator=generator).to(ids.device)
+    chosen = mask & (ids > special) & (r < 0.15)
+    random = torch.randint(special + 1, vocab, ids.shape, generator=generator).to(ids.device)
+    out = torch.where(chosen & (r < 0.12), torch.full_like(ids, mask_id), ids)   # 0.12 = 80 % of 0.15
+    return torch.where(chosen & (r >= 0.12) & (r < 0.135), random, out), chosen
+
+
+def pretrain(args):
+    """A small BERT from scratch on DATA/pretrain.txt, tokenizer included: the mini profile's mBERT."""
+    from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
+    manifest, out = data.load_manifest(args.data), Path(args.out)
+    if not manifest["pretrain"]:
+        raise ValueError(f"{args.data}/collection.json: has no pre-training text; "
+                         "give --encoder to `teacher` instead")
+    part = open_experiment(out, args)
+    if part is None:
+        return
+    sentences = (Path(args.data) / manifest["pretrain"]).read_text(encoding="utf-8").splitlines()
+    train_tokenizer(sentences, args.vocab, part / "tokenizer")
+    tokenizer = AutoTokenizer.from_pretrained(part / "tokenizer")
+    ids = tokenizer(sentences, truncation=True, max_length=64)["input_ids"]
+    rows = [np.array(row, np.int32) for row in ids]
+    torch.manual_seed(args.seed)
+    config = BertConfig(vocab_size=len(tokenizer), hidden_size=args.hidden, num_hidden_layers=args.layers,
+                        num_attention_heads=max(1, args.hidden // 32), intermediate_size=4 * args.hidden,
+                        max_position_embeddings=256, hidden_dropout_prob=0.0,
+                        attention_probs_dropout_prob=0.0)
+    model = BertForMaskedLM(config).to(args.device)
+    special = tokenizer.convert_tokens_to_ids("[unused1]")
+
+    def loss_of(index, step):
+        ids, mask = pad([rows[i] for i in index], tokenizer.pad_token_id, args.device)   # (B, L)
+        generator = torch.Generator().manual_seed(args.seed * 1_000_003 + step)
+        masked, chosen = mask_tokens(ids, mask, len(tokenizer), tokenizer.mask_token_id, special, generator)
+        with torch.autocast(ids.device.type, dtype=torch.bfloat16) if args.bf16 else nullcontext():
+            h = model.bert(input_ids=masked, attention_mask=mask.long()).last_hidden_state  # (B, L, hidden)
+            logits = model.cls(h[chosen])                                        # (chosen, vocab)
+        return F.cross_entropy(logits.float(), ids[chosen]), {"tokens": int(mask.sum())}
+
+    batches = length_batches([len(row) for row in rows], args.batch, args.steps, args.seed)
+    spent = fit(model, batches, loss_of, part, args.lr, log_every=args.log_every, name="pretrain",
+                save_every_s=args.save_every_s)
+    model.bert.save_pretrained(part)
+    tokenizer.save_pretrained(part)
+    shutil.rmtree(part / "tokenizer")
+    close_experiment(part, out, {"sentences": len(sentences), "vocabulary": len(tokenizer), **spent})
+
+
+# --------------------------------------------------------------------------------------- 5. Teacher
+
+def teacher_loss(encoder, query_rows, doc_rows, target, other):
+    """Equation (3) for one batch.
+
+    Args: query_rows (Q), doc_rows (D): lists of token ids; target (Q,): index of each query's positive;
+    other (Q, D) bool: further documents relevant to the query, left out of its softmax.
+    """
+    q, q_mask = encoder.pad(query_rows)
+    d, d_mask = encoder.pad(doc_rows)
+    scores = maxsim(encoder(q, q_mask), q_mask, encoder(d, d_mask), d_mask)      # (Q, D)
+    scores = scores.masked_fill(other.to(scores.device), -torch.inf)
+    target = target.to(scores.device)
+    hits = (scores.argmax(1) == target).float().mean()
+    tokens = int(q_mask.sum() + d_mask.sum())
+    return F.cross_entropy(scores, target), {"accuracy": hits.detach(), "tokens": tokens}
+
+
+def teacher(args):
+    """The English late-interaction retriever: ColBERT on the training triples, scored on the dev queries."""
+    root, out = Path(args.data), Path(args.out)
+    part = open_experiment(out, args)
+    if part is None:
+        return
+    torch.manual_seed(args.seed)
+    encoder = Encoder.load(args.encoder, args.dim, args.query_tokens, args.doc_tokens, args.augment)
+    encoder = encoder.to(args.device)
+    encoder.bf16 = args.bf16
+    encoder.set_dropout(args.dropout)
+    paths = data.load_manifest(root)["train"]
+    docs, queries = data.read_tsv(root / paths["docs"]), data.read_tsv(root / paths["queries"])
+    triples = data.read_triples(root / paths["triples"])
+    relevant = {}
+    for qid, docid, _ in triples:
+        relevant.setdefault(qid, set()).add(docid)
+    if args.mine:                                     # DEVIATION 2: BM25 negatives where the data bring none
+        bm25 = baselines.BM25(docs)
+        triples = [(q, d, neg or bm25.negatives(queries[q], relevant[q], args.mine)) for q, d, neg in triples]
+    query_ids = dict(zip(queries, encoder.tokens(queries.values(), "query")))
+    doc_ids = dict(zip(docs, encoder.tokens(docs.values(), "doc")))
+
+    def loss_of(index, step):
+        rng = np.random.default_rng([args.seed, step])
+        batch = [triples[i] for i in index]
+        names = [d for _, d, _ in batch]
+        for _, _, negatives in batch:
+            if negatives and args.negatives:
+                names += [negatives[i] for i in rng.permutation(len(negatives))[:args.negatives]]
+        names = list(dict.fromkeys(names))            # a document met twice is encoded once
+        place = {d: i for i, d in enumerate(names)}
+        target = torch.tensor([place[d] for _, d, _ in batch])
+        other = torch.tensor([[d in relevant[q] and d != own for d in names] for q, own, _ in batch])
+        return teacher_loss(encoder, [query_ids[q] for q, _, _ in batch], [doc_ids[d] for d in names],
+                            target, other)
+
+    lengths = [len(doc_ids[d]) for _, d, _ in triples]
+    steps = args.steps or round(args.epochs * len(triples) / args.batch)
+    batches = length_batches(lengths, args.batch, steps, args.seed)
+    spent = fit(encoder, batches, loss_of, part, args.lr, accumulate=args.accumulate, name="teacher",
+                log_every=args.log_every, save_every_s=args.save_every_s)
+    encoder.save(part)
+    dev = data.read_tsv(root / paths["dev_queries"])
+    index = Vectors.encode(part / "dev-vectors", encoder, list(docs.values()), "doc",
+                           name="teacher dev documents")
+    run = search(encoder, dev, index, list(docs), depth=100)
+    shutil.rmtree(part / "dev-vectors")
+    dev_map = mean_ap(evaluate.read_qrels(root / paths["dev_qrels"]), run)
+    print(f"  teacher: map {dev_map:.4f} on {len(dev)} dev queries, "
+          f"{spent['steps']} steps, {spent['seconds']} s")
+    close_experiment(part, out, {"dev_map": dev_map, "triples": len(triples), **spent})
+
+
+# ------------------------------------------------------------------------------------ 6. Objectives
+
+def optical_loss(student, s_mask, teacher, t_mask, epsilon=0.1, iterations=100, tol=1e-4):
+    """Equation (4): student (B, M, H), teacher (B, N, H), masks -> (loss, stats).
+
+    The plan is a constant: the gradient by C is P, the derivative of the entropic transport value, not of
+    <P, C> itself (see ot.py). Float32 whatever the encoder computes in.
+    """
+    cost = ot.cosine_cost(teacher, student)                                      # (B, N, M)
+    transport = ot.sinkhorn(cost.detach(), ot.uniform_marginal(t_mask), ot.uniform_marginal(s_mask), epsilon,
+                            max_iter=iterations, tol=tol, warn=False)
+    loss = ot.transport_loss(cost, transport.plan)                               # (B,)
+    return loss.mean(), {"plan_entropy": ot.plan_entropy(transport.plan).mean(),
+                         "marginal_error": transport.error.mean()}
+
+
+def mean_loss(student, s_mask, teacher, t_mask):
+    """Equation (5): student and teacher agree on the mean vector of the sentence, not on any token."""
+    return (mean_vector(teacher, t_mask) - mean_vector(student, s_mask)).pow(2).sum(-1).mean(), {}
+
+
+def mean_vector(vectors, mask):
+    """Mean over real tokens: (B, L, H), (B, L) -> (B, H); zero where nothing is real."""
+    weight = mask[:, :, None].float()                                            # (B, L, 1)
+    return (vectors * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+
+def greedy_loss(student, s_mask, teacher, t_mask):
+    """Equation (6): each student token goes to its nearest teacher token; many may share one."""
+    sim = torch.einsum("bnh,bmh->bnm", teacher, student).masked_fill(~t_mask[:, :, None], -torch.inf)
+    cost = (1 - sim.amax(1)).masked_fill(~s_mask, 0.0)                           # (B, M)
+    return (cost.sum(1) / s_mask.sum(1).clamp(min=1)).mean(), {}
+
+
+def contrastive_loss(student, s_mask, doc, d_mask, same, tau=0.05):
+    """Equation (7): the translation must find its English sentence among those of the batch.
+
+    Args: student (B, M, H) as queries; doc (B, L, H): the teacher's document vectors of the English side;
+    same (B, B) bool: pairs with the same English sentence, no negatives of each other.
+    """
+    scores = maxsim(student, s_mask, doc, d_mask) / s_mask.sum(1, keepdim=True) / tau   # (B, B)
+    own = torch.eye(len(same), dtype=torch.bool, device=scores.device)
+    scores = scores.masked_fill(same.to(scores.device) & ~own, -torch.inf)
+    target = torch.arange(len(scores), device=scores.device)
+    return F.cross_entropy(scores, target), {"accuracy": (scores.argmax(1) == target).float().mean()}
+
+
+class Bitext:
+    """The sentence pairs of one language with all a student needs, computed once for all objectives.
+
+    Pairs with more than `max_tokens` on a side are left out, not cut: half a sentence is no translation.
+    """
+
+    def __init__(self, root, lang, teacher, cache, pairs=0, max_tokens=64):
+        entry = data.load_manifest(root)["langs"].get(lang)
+        if entry is None:
+            raise ValueError(f"{root}/collection.json: no language {lang!r}; "
+                             f"run data.py prepare with --langs {lang}")
+        self.lang, self.teacher, self.max_tokens = lang, teacher, max_tokens
+        self.cache = Path(cache) / lang
+        train = data.read_bitext(Path(root) / entry["train"])[:pairs or entry["pairs"]]
+        self.dev = data.read_bitext(Path(root) / entry["dev"])
+        english = teacher.tokens([e for e, _ in train], "query", max_tokens + 1)
+        source = teacher.tokens([x for _, x in train], "query", max_tokens + 1)
+        keep = [i for i in range(len(train)) if max(len(english[i]), len(source[i])) <= max_tokens]
+        if not keep:
+            raise ValueError(f"{Path(root) / entry['train']}: no pair of at most {max_tokens} tokens; "
+                             "raise --max-tokens")
+        self.train, self.rows = [train[i] for i in keep], [source[i] for i in keep]
+        self.english = [e for e, _ in self.train]
+        print(f"  {lang}: {len(keep):,} of {len(train):,} pairs have at most {max_tokens} tokens a side",
+              flush=True)
+        self._vectors = {}
+
+    def vectors(self, kind):
+        """Teacher vectors of the English sides, as "query" (optical, mean, greedy) or "doc" (contrastive)."""
+        if kind not in self._vectors:
+            self._vectors[kind] = Vectors.encode(
+                self.cache / f"{kind}-{len(self.english)}", self.teacher, self.english, kind, self.max_tokens,
+                name=f"teacher vectors of {self.lang} bitext, as {kind}")
+        return self._vectors[kind]
+
+    def dev_map(self, student):
+        """MAP of known-item search on held-out pairs: each source sentence must find its English side.
+
+        It is no objective's own loss, so it is fair to all of them, and it touches no test query.
+        """
+        docs = {str(i): e for i, e in enumerate(dict.fromkeys(e for e, _ in self.dev))}
+        place = {e: i for i, e in docs.items()}
+        index = Vectors.encode(self.cache / f"dev-{len(docs)}", self.teacher, list(docs.values()), "doc",
+                               self.max_tokens, name=f"{self.lang} dev sentences")
+        queries = {str(i): x for i, (_, x) in enumerate(self.dev)}
+        qrels = {str(i): {place[e]: 1} for i, (e, _) in enumerate(self.dev)}
+        return mean_ap(qrels, search(student, queries, index, list(docs), 100, self.max_tokens))
+
+
+def distil_one(bitext, method, lr, folder, args):
+    """Train one student of `bitext.teacher` with one objective; returns it and what it cost.
+
+    The student is the teacher's copy; only this copy, the query encoder, is trained. Every objective sees the
+    same pairs in the same batches for the same number of steps.
+    """
+    torch.manual_seed(args.seed)
+    student = copy.deepcopy(bitext.teacher)
+    student.set_dropout(args.dropout)
+    vectors = bitext.vectors("doc" if method == "contrastive" else "query")
+
+    def loss_of(index, step):
+        ids, s_mask = student.pad([bitext.rows[i] for i in index])
+        s = student(ids, s_mask)                                                 # (B, M, H)
+        t, t_mask = vectors.batch(index, args.device)                            # (B, N, H)
+        if method == "contrastive":
+            english = [bitext.english[i] for i in index]
+            same = torch.tensor([[a == b for b in english] for a in english])
+            loss, stats = contrastive_loss(s, s_mask, t, t_mask, same, args.tau)
+        elif method == "optical":
+            loss, stats = optical_loss(s, s_mask, t, t_mask, args.epsilon)
+        else:
+            loss, stats = (mean_loss if method == "mean" else greedy_loss)(s, s_mask, t, t_mask)
+        return loss, {**stats, "tokens": int(s_mask.sum())}
+
+    batches = length_batches([len(row) for row in bitext.rows], args.batch, args.steps, args.seed)
+    spent = fit(student, batches, loss_of, folder, lr, args.warmup, accumulate=args.accumulate,
+                log_every=args.log_every, save_every_s=args.save_every_s,
+                name=f"{bitext.lang} {method} lr {lr:g}")
+    return student, spent
+
+
+def load_teacher(args):
+    encoder = Encoder.load(args.teacher).to(args.device).eval()
+    encoder.bf16 = args.bf16
+    return encoder
+
+
+def finish_student(folder, lang, method, lr, args, teacher, texts, keep):
+    """done.json of one student, trained here unless it is there; `texts` holds the last language's bitext."""
+    unit = {"lang": lang, "method": method, "lr": lr}
+    part = open_experiment(folder, args, unit)
+    if part is not None:
+        if lang not in texts:
+            texts.clear()
+            texts[lang] = Bitext(args.data, lang, teacher, args.cache, args.pairs, args.max_tokens)
+        student, spent = distil_one(texts[lang], method, lr, part, args)
+        if keep:
+            student.save(part)
+            spent = {"pairs": len(texts[lang].train), **spent}
+        close_experiment(part, folder, {**unit, "dev_map": texts[lang].dev_map(student), **spent})
+    return read_json(folder / "done.json")
+
+
+def tune(args):
+    """One learning rate an objective: the grid's best by dev MAP, averaged over --langs; OUT/lr.json."""
+    out, teacher = Path(args.out), load_teacher(args)
+    units = [(lang, method, lr) for lang in args.langs for method in args.methods for lr in args.lr]
+    table, texts = {}, {}
+    for n, (lang, method, lr) in enumerate(units, 1):
+        folder = out / f"{lang}.{method}.{lr:g}"
+        dev = finish_student(folder, lang, method, lr, args, teacher, texts, keep=False)["dev_map"]
+        table.setdefault(method, {}).setdefault(f"{lr:g}", []).append(dev)
+        print(f"  tune {n} of {len(units)}: {lang} {method} lr {lr:g}: dev map {dev:.4f}", flush=True)
+    means = {m: {lr: sum(v) / len(v) for lr, v in row.items()} for m, row in table.items()}
+    chosen = {m: float(max(row, key=lambda lr: (row[lr], -float(lr)))) for m, row in means.items()}
+    write_json(out / "lr.json", {"chosen": chosen, "dev_map": means, "langs": args.langs,
+                                 "steps": args.steps})
+    print(f"  learning rates: {chosen}")
+
+
+def distil(args):
+    """A student for every language and objective; a finished one is never trained again."""
+    out, teacher = Path(args.out), load_teacher(args)
+    langs = args.langs or sorted(data.load_manifest(args.data)["langs"])
+    units = [(lang, method) for lang in langs for method in args.methods]
+    rates = read_json(Path(args.lr_file))["chosen"] if args.lr_file else {}
+    texts = {}
+    for n, (lang, method) in enumerate(units, 1):
+        lr = args.lr or rates.get(method)
+        if lr is None:
+            raise ValueError(f"no learning rate for {method}: give --lr, or --lr-file of a tune that has it")
+        done = finish_student(out / lang / method, lang, method, lr, args, teacher, texts, keep=True)
+        print(f"  distil {n} of {len(units)}: {lang} {method} lr {lr:g}: dev map {done['dev_map']:.4f}, "
+              f"{done['seconds']} s", flush=True)
+
+
+# ---------------------------------------------------------------------------------------- 7. Search
+
+def search(encoder, queries, index, docids, depth=1000, max_tokens=None, chunk_tokens=65536, query_batch=16,
+           candidates=None):
+    """Exact MaxSim search of `queries` {qid: text} over `index` (Vectors of `docids`): {qid: {docid: score}}.
+
+    Every document is scored; `candidates` {qid: docids} keeps only those: reranking. Order is score
+    descending, then docid descending, as in evaluate.py, also where the list is cut at `depth`. Queries are
+    encoded one by one, dot products are exact (on_grid) and summed in float64: no batch or chunk size moves
+    a score.
+    """
+    if len(index) != len(docids):
+        raise ValueError(f"the index has {len(index)} documents, the collection {len(docids)}; "
+                         "encode it again")
+    qids = list(queries)
+    rank = np.empty(len(docids), np.int64)                                       # (D,) place in docid order
+    rank[sorted(range(len(docids)), key=docids.__getitem__)] = np.arange(len(docids))
+    rows = dict(zip(qids, encoder.tokens([queries[q] for q in qids], "query", max_tokens)))
+    place = {d: i for i, d in enumerate(docids)}
+    encoder.eval()
+    run = {}
+    with torch.inference_mode():
+        encoded = [on_grid(encoder(*encoder.pad([rows[q]]))[0]) for q in qids]   # (N, H) each
+        scores = np.full((len(qids), len(docids)), -np.inf, np.float32)          # (Q, D)
+        chunks = token_batches(index.lengths, chunk_tokens)
+        for chunk in tqdm(chunks, disable=None, desc="search", leave=False):
+            vectors, d_mask = index.batch(chunk, encoder.projection.weight.device)
+            for start in range(0, len(qids), query_batch):
+                block = nn.utils.rnn.pad_sequence(encoded[start:start + query_batch], batch_first=True)
+                best = token_maxima(block, vectors, d_mask).cpu().double()  # (Q, N, D); a zero row adds zero
+                scores[start:start + len(block), chunk] = best.sum(1).numpy()
+    for qid, row in zip(qids, scores):
+        keep = np.arange(len(docids))
+        if candidates is not None:
+            keep = np.array([place[d] for d in candidates.get(qid, ())], dtype=np.int64)
+        best = keep[np.lexsort((-rank[keep], -row[keep]))[:depth]]
+        run[qid] = {docids[i]: float(row[i]) for i in best}
+    return run
+
+
+def mean_ap(qrels, run):
+    """MAP over all judged queries, as evaluate.py computes it; a query without results counts 0."""
+    values = evaluate.evaluate(qrels, run, ["map"], complete=True)["map"]
+    return sum(values.values()) / len(values)
+
+
+def search_command(args):
+    """Runs of every test set: zero-shot, English ceiling, each student; RUNS/<set>/<method>.s<seed>.trec."""
+    root, manifest, teacher = Path(args.data), data.load_manifest(args.data), load_teacher(args)
+    tests = [t for t in manifest["tests"] if not args.sets or t["set"] in args.sets]
+    units = [(t, m) for t in tests for m in args.methods]
+    docs, index, current = {}, {}, None
+    for n, (test, method) in enumerate(units, 1):
+        path = Path(args.out) / test["set"] / f"{method}.s{args.seed}.trec"
+        if path.exists():
+            print(f"  search {n} of {len(units)}: {path} is there", flush=True)
+            continue
+        name = test["docs"]
+        if name not in index:
+            docs[name] = data.read_tsv(root / manifest["docs"][name])
+            index[name] = Vectors.encode(Path(args.cache) / name, teacher, list(docs[name].values()), "doc",
+                                         name=f"{name} documents")
+        if method in ("zero-shot", "english"):
+            encoder = teacher
+        else:
+            if current != (test["lang"], method):
+                student = Encoder.load(Path(args.students) / test["lang"] / method).to(args.device)
+                student.bf16, current = args.bf16, (test["lang"], method)
+            encoder = student
+        queries = data.read_tsv(root / test["english" if method == "english" else "queries"])
+        run = search(encoder, queries, index[name], list(docs[name]), args.depth)
+        evaluate.write_run(path, run, f"{method}.s{args.seed}")
+        print(f"  search {n} of {len(units)}: {path}", flush=True)
+
+
+def rerank(args):
+    """Score again, by late interaction, the documents of a run (BM25's, say)."""
+    teacher, encoder = load_teacher(args), Encoder.load(args.student).to(args.device)
+    encoder.bf16 = args.bf16
+    run, docs = evaluate.read_run(args.run_file), data.read_tsv(args.docs)
+    queries = data.read_tsv(args.queries)
+    unknown = next((d for row in run.values() for d in row if d not in docs), None)
+    if unknown is not None:
+        raise ValueError(f"{args.run_file}: document {unknown!r} is not in {args.docs}; "
+                         "rerank a run of the same corpus")
+    wanted = sorted({d for row in run.values() for d in row})
+    index = Vectors.encode(args.cache, teacher, [docs[d] for d in wanted], "doc", name="documents of the run")
+    queries = {q: queries[q] for q in run if q in queries}
+    ranked = search(encoder, queries, index, wanted, args.depth, candidates=run)
+    evaluate.write_run(args.out, ranked, "rerank")
+
+
+def subwords(args):
+    """Subwords per word of each language's bitext dev sentences, by the teacher's tokenizer; for table 1."""
+    root, manifest, teacher = Path(args.data), data.load_manifest(args.data), load_teacher(args)
+    rates = {}
+    for lang, entry in sorted(manifest["langs"].items()):
+        texts = [x for _, x in data.read_bitext(root / entry["dev"])]
+        pieces = teacher.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        rates[lang] = round(sum(map(len, pieces)) / sum(len(t.split()) for t in texts), 4)
+    write_json(Path(args.out), rates)
+
+
+# ----------------------------------------------------------------------------------- 8. Experiments
+
+def read_json(path):
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def read_jsonl(path):
+    """Whole lines of a JSON-lines file; a last line cut by a kill is left out."""
+    return [json.loads(line) for line in Path(path).read_text().splitlines(True) if line.endswith("}\n")]
+
+
+def write_json(path, value):
+    part = path.with_name(path.name + ".tmp")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(part, path)
+
+
+def fresh(folder):
+    """An empty folder beside `folder`, under a temporary name, to be moved into place when it is whole."""
+    part = folder.with_name(folder.name + ".part")
+    if part.exists():
+        shutil.rmtree(part)
+    part.mkdir(parents=True)
+    return part
+
+
+def open_experiment(folder, args, unit=None):
+    """The folder of an experiment to run or resume, under its temporary name; None where it is finished.
+
+    args.json comes first: command, commit, versions, device, seed, checksum of the data. An experiment begun
+    with other arguments is an error, never mixed in; with the same ones it resumes.
+    """
+    own = {k: str(v) if isinstance(v, (Path, torch.device)) else v for k, v in vars(args).items()
+           if k not in ("run_command", "langs", "methods", "log_every", "save_every_s")}
+    own.update(unit or {})
+    manifest = Path(args.data) / "collection.json"
+    own["data_sha256"] = hashlib.sha256(manifest.read_bytes()).hexdigest()
+    part = folder.with_name(folder.name + ".part")
+    for found in (folder / "args.json", part / "args.json"):
+        if found.exists():
+            before = read_json(found)["args"]
+            changed = [k for k in sorted(set(own) | set(before)) if own.get(k) != before.get(k)]
+            if changed:
+                k = changed[0]
+                raise ValueError(f"{found}: was made with {k}={before.get(k)!r}, now it is {own.get(k)!r}; "
+                                 f"delete {found.parent} or choose another OUT")
+    if (folder / "done.json").exists():
+        print(f"  {folder} is there", flush=True)
+        return None
+    if not (part / "args.json").exists():
+        part = fresh(folder)
+        versions = {"python": sys.version.split()[0], "torch": torch.__version__,
+                    "transformers": transformers.__version__, "numpy": np.__version__}
+        write_json(part / "args.json", {"argv": sys.argv, "args": own, **commit(), "versions": versions,
+                                        "device": device_name(args.device),
+                                        "threads": torch.get_num_threads()})
+    return part
+
+
+def close_experiment(part, folder, result):
+    """Write done.json, drop the checkpoint, move the folder to its final name."""
+    (part / "checkpoint.pt").unlink(missing_ok=True)
+    write_json(part / "done.json", result)
+    os.replace(part, folder)
+
+
+def commit():
+    """The commit this code is at, and whether it was changed since; None outside a repository."""
+    def git(*argv):
+        return subprocess.run(["git", "-C", str(Path(__file__).resolve().parent), *argv],
+                              capture_output=True, text=True)
+    head = git("rev-parse", "HEAD")
+    if head.returncode != 0:
+        return {"commit": None, "dirty": None}
+    dirty = git("status", "--porcelain", "-uno")
+    return {"commit": head.stdout.strip(), "dirty": bool(dirty.stdout.strip())}
+
+
+def device_name(device):
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{torch.device(device).type}, {os.cpu_count()} cores"
+
+
+def peak_memory_gb(device):
+    """Peak memory of the process (CPU) or of the GPU's allocator, in GB."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    import resource
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
+
+
+def parser():
+    top = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    commands = top.add_subparsers(dest="run_command", required=True)
+
+    def command(name, run, *parts):
+        sub = commands.add_parser(name, help=run.__doc__.splitlines()[0], description=run.__doc__,
+                                  allow_abbrev=False)
+        sub.set_defaults(run=run)
+        add = sub.add_argument
+        add("--data", required=True, help="folder written by data.py prepare")
+        add("--device", default="cuda" if torch.cuda.is_available() else "cpu",
+            help="cpu, cuda, cuda:1, mps; default: a GPU if there is one")
+        add("--precision", choices=("auto", "float32", "bf16"), default="auto",
+            help="inside the encoder; auto: bf16 on a GPU, float32 on a CPU; all else is float32")
+        add("--threads", type=int, default=0, help="CPU threads; 0: torch's choice")
+        add("--seed", type=int, default=1, help="of initialisation, dropout and batches")
+        for part in parts:
+            part(add)
+        return add
+
+    def training(add):
+        add("--out", required=True, help="experiment folder")
+        add("--batch", type=int, default=64, help="examples a step")
+        add("--accumulate", type=int, default=1, help="parts a batch is cut into, to save memory")
+        add("--dropout", type=float, default=0.0, help="probability, in every layer of the encoder")
+        add("--log-every", type=int, default=10, help="steps between lines of train.jsonl")
+        add("--save-every-s", type=float, default=120, help="seconds between checkpoints")
+
+    def of_teacher(add):
+        add("--teacher", required=True, help="folder of the teacher")
+
+    def students(add):
+        add("--langs", nargs="+", default=None, help="languages; default: all of the collection")
+        add("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="objectives")
+        add("--cache", required=True, help="folder of teacher vectors, shared by all students")
+        add("--steps", type=int, default=400, help="training steps, the same for every objective")
+        add("--pairs", type=int, default=0, help="the first so many sentence pairs; 0: the manifest's")
+        add("--max-tokens", type=int, default=64, help="longest sentence, in tokens with the marker")
+        add("--warmup", type=float, default=0.1, help="share of the steps")
+        add("--epsilon", type=float, default=0.1, help="entropy weight of the plan, in units of the cost")
+        add("--tau", type=float, default=0.05, help="temperature of the contrastive objective")
+
+    add = command("pretrain", pretrain, training)
+    add("--vocab", type=int, default=6000, help="largest vocabulary, in subwords")
+    add("--hidden", type=int, default=128, help="width")
+    add("--layers", type=int, default=4, help="depth")
+    add("--steps", type=int, default=2000, help="training steps")
+    add("--lr", type=float, default=1e-3, help="peak learning rate")
+
+    add = command("teacher", teacher, training)
+    add("--encoder", required=True, help="Hugging Face name or folder")
+    add("--dim", type=int, default=128, help="dimensions of a token vector; 0: the encoder's width")
+    add("--query-tokens", type=int, default=32, help="longest query, in tokens")
+    add("--doc-tokens", type=int, default=180, help="longest document, in tokens")
+    add("--augment", action=argparse.BooleanOptionalAction, default=False,
+        help="fill queries up with mask tokens (ColBERT)")
+    add("--epochs", type=float, default=1.0, help="passes over the triples")
+    add("--steps", type=int, default=0, help="training steps; 0: by --epochs")
+    add("--lr", type=float, default=3e-5, help="peak learning rate")
+    add("--mine", type=int, default=0, help="BM25 negatives to mine for a query that brings none")
+    add("--negatives", type=int, default=1, help="hard negatives a query and step")
+
+    add = command("tune", tune, training, of_teacher, students)
+    add("--lr", type=float, nargs="+", required=True, help="the grid, the same for every objective")
+
+    add = command("distil", distil, training, of_teacher, students)
+    add("--lr", type=float, default=0.0, help="one learning rate for all; default: from --lr-file")
+    add("--lr-file", default=None, help="lr.json of a tune run")
+
+    add = command("search", search_command, of_teacher)
+    add("--students", required=True, help="folder written by distil")
+    add("--cache", required=True, help="folder of document vectors, made once")
+    add("--out", required=True, help="folder of runs")
+    add("--sets", nargs="+", default=None, help="test sets; default: all")
+    rows = ["zero-shot", *METHODS, "english"]
+    add("--methods", nargs="+", choices=rows, default=rows, help="rows of table 2")
+    add("--depth", type=int, default=1000, help="documents kept a query")
+
+    add = command("rerank", rerank, of_teacher)
+    add("--student", required=True, help="query encoder: a student's folder, or the teacher's")
+    add("--docs", required=True, help="corpus, docid<TAB>text")
+    add("--queries", required=True, help="queries, qid<TAB>text")
+    add("--run", required=True, dest="run_file", help="run to rerank")
+    add("--cache", required=True, help="folder for the document vectors")
+    add("--out", required=True, help="run to write")
+    add("--depth", type=int, default=1000, help="documents kept a query")
+
+    add = command("subwords", subwords, of_teacher)
+    add("--out", required=True, help="JSON file, {language: subwords per word}")
+    return top
+
+
+def main(argv=None):
+    args = parser().parse_args(argv)
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        if args.threads:
+            torch.set_num_threads(args.threads)
+        torch.manual_seed(args.seed)
+        on_gpu = torch.device(args.device).type == "cuda"
+        args.bf16 = args.precision == "bf16" or args.precision == "auto" and on_gpu
+        run = args.run
+        del args.run
+        run(args)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""The repository as a whole: what imports what, what is pinned, that every table comes from stored scores."""
+import ast
+import re
+import subprocess
+import sys
+
+import pytest
+
+import evaluate
+from conftest import ROOT
+
+MODULES = ["ot", "data", "evaluate", "baselines", "mini", "optical"]
+PROFILES = sorted(path.parent.name for path in (ROOT / "results").glob("*/scores.json"))
+
+
+def imports(name):
+    """Top-level and nested imports of a module of ours: {(module, line inside a function or not)}."""
+    tree = ast.parse((ROOT / f"{name}.py").read_text(encoding="utf-8"))
+    found = set()
+    for node in ast.walk(tree):
+        names = [a.name for a in node.names] if isinstance(node, ast.Import) else \
+            [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        found |= {(n.split(".")[0], node in tree.body) for n in names}
+    return found
+
+
+@pytest.mark.parametrize("name", ["ot", "evaluate", "baselines", "mini"])
+def test_a_leaf_imports_none_of_our_modules(name):
+    assert not {module for module, _ in imports(name)} & set(MODULES)
+
+
+def test_data_imports_mini_only_inside_a_function():
+    assert {(m, top) for m, top in imports("data") if m in MODULES} == {("mini", False)}
+
+
+def test_optical_is_the_only_file_that_imports_the_others():
+    assert {m for m, _ in imports("optical")} >= {"baselines", "data", "evaluate", "ot"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_only_the_stated_packages_are_imported(name):
+    shipped = {"torch", "transformers", "scipy", "tqdm",
+               "numpy", "tokenizers", "safetensors", "huggingface_hub"}
+    assert {m for m, _ in imports(name)} <= shipped | set(MODULES) | set(sys.stdlib_module_names)
+
+
+def test_the_requirements_are_four_exact_pins():
+    lines = (ROOT / "requirements.txt").read_text().split()
+    assert [line.split("==")[0] for line in lines] == ["torch", "transformers", "scipy", "tqdm"]
+    assert all(re.fullmatch(r"\w+==\d+(\.\d+)+", line) for line in lines)
+
+
+def test_lines_are_at_most_110_columns_and_the_readme_at_most_250_lines():
+    for path in [*ROOT.glob("*.py"), *ROOT.glob("*.sh")]:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        long = [i for i, line in enumerate(lines, 1) if len(line) > 110]
+        assert not long, f"{path.name}: lines {long}"
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 250
+
+
+def test_nothing_is_executed_on_import():
+    code = "import os; before = os.getcwd(); " + "; ".join(f"import {name}" for name in MODULES)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_committed_tables_are_rebuilt_byte_for_byte_from_committed_scores(profile):
+    folder = ROOT / "results" / profile
+    rows = evaluate.read_rows(folder / "scores.json")
+    tables = (folder / "tables.md").read_text(encoding="utf-8")
+    assert evaluate.tables(rows) == tables
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"<!-- results/{profile}/tables.md -->\n{tables}<!-- end -->" in readme
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_committed_scores_pass_their_own_check(profile):
+    folder = ROOT / "results" / profile
+    done = subprocess.run([sys.executable, "evaluate.py", "check", str(folder / "scores.json"),
+                           str(folder / "expected.json")], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "FAIL" not in done.stdout and "ok" in done.stdout
+
+
+def test_every_command_refuses_abbreviated_options():
+    for name, command in (("optical", "distil"), ("data", "prepare"), ("evaluate", "score"),
+                          ("baselines", "bm25")):
+        done = subprocess.run([sys.executable, f"{name}.py", command, "--dat", "x", "--ou", "y"], cwd=ROOT,
+                              capture_output=True, text=True)
+        assert done.returncode == 2, f"{name} {command}"

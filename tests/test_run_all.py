@@ -1,0 +1,212 @@
+"""run_all.sh and optical.py's commands as a user runs them: plan, kill and resume, bad input."""
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from conftest import ROOT
+
+
+def command(*argv, **kwargs):
+    return subprocess.run([sys.executable, *map(str, argv)], cwd=ROOT, capture_output=True, text=True,
+                          **kwargs)
+
+
+def run_all(*argv, **env):
+    return subprocess.run(["bash", "run_all.sh", *argv], cwd=ROOT, capture_output=True, text=True,
+                          env={**os.environ, "PYTHON": sys.executable, **env})
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """Data, encoder and teacher of the smoke profile, in Swahili only: what the tests below start from."""
+    root = tmp_path_factory.mktemp("work")
+    for argv in (["data.py", "prepare", "mini", "--smoke", "--langs", "sw", "--out", root / "data"],
+                 ["optical.py", "pretrain", "--data", root / "data", "--out", root / "encoder",
+                  "--vocab", 800, "--hidden", 32, "--layers", 1, "--steps", 3, "--batch", 16],
+                 ["optical.py", "teacher", "--data", root / "data", "--encoder", root / "encoder", "--out",
+                  root / "teacher", "--dim", 16, "--steps", 3, "--batch", 4]):
+        done = command(*argv)
+        assert done.returncode == 0, done.stderr
+    return root
+
+
+def distil(work, out, *more, steps=40):
+    return ["optical.py", "distil", "--data", work / "data", "--teacher", work / "teacher",
+            "--cache", work / "vectors", "--out", out, "--methods", "optical", "mean", "--lr", "1e-3",
+            "--steps", steps, "--batch", 8, *more]
+
+
+def search(work, students, out):
+    return ["optical.py", "search", "--data", work / "data", "--teacher", work / "teacher", "--cache",
+            work / "vectors", "--students", students, "--out", out, "--methods", "optical", "mean", "english"]
+
+
+def runs(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.rglob("*.trec"))}
+
+
+def test_a_distillation_killed_in_the_middle_ends_in_the_same_runs(work, tmp_path):
+    assert command(*distil(work, tmp_path / "a", steps=150)).returncode == 0
+    argv = [sys.executable, *map(str, distil(work, tmp_path / "b", "--save-every-s", 0, steps=150))]
+    process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    log = tmp_path / "b" / "sw" / "optical.part" / "train.jsonl"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (log.exists() and log.read_text().count("\n") > 4):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert (tmp_path / "b" / "sw" / "optical.part" / "checkpoint.pt").exists()
+    again = command(*distil(work, tmp_path / "b", steps=150))
+    assert again.returncode == 0 and "resumed at step" in again.stdout
+    for name in "ab":
+        assert command(*search(work, tmp_path / name, tmp_path / f"runs-{name}")).returncode == 0
+    assert runs(tmp_path / "runs-a") == runs(tmp_path / "runs-b") and len(runs(tmp_path / "runs-a")) == 3
+
+
+def test_a_finished_unit_is_not_trained_again_and_other_arguments_are_refused(work, tmp_path):
+    assert command(*distil(work, tmp_path, steps=2)).returncode == 0
+    before = (tmp_path / "sw" / "optical" / "model.safetensors").stat().st_mtime_ns
+    again = command(*distil(work, tmp_path, steps=2))
+    assert again.returncode == 0 and "is there" in again.stdout
+    assert (tmp_path / "sw" / "optical" / "model.safetensors").stat().st_mtime_ns == before
+    other = command(*distil(work, tmp_path, steps=3))
+    assert other.returncode == 2 and re.fullmatch(
+        r"error: .*args\.json: was made with steps=2, now it is 3; delete .* or choose another OUT\n",
+        other.stderr.split("\r")[-1])
+
+
+def test_a_trained_student_keeps_args_log_and_costs_beside_its_weights(work, tmp_path):
+    assert command(*distil(work, tmp_path, steps=2)).returncode == 0
+    folder = tmp_path / "sw" / "optical"
+    args = json.loads((folder / "args.json").read_text())
+    assert {"argv", "args", "commit", "dirty", "versions", "device", "threads"} <= set(args)
+    line = json.loads((folder / "train.jsonl").read_text().splitlines()[0])
+    assert {"step", "loss", "plan_entropy", "marginal_error", "lr", "grad_norm", "tokens_per_s",
+            "memory_gb"} <= set(line)
+    assert 0 < line["marginal_error"] < 0.1 and 0 < line["loss"] < 2
+    assert not (folder / "checkpoint.pt").exists()
+
+
+def test_only_the_query_encoder_differs_between_teacher_and_student(work, tmp_path):
+    """The student starts as the teacher: at learning rate 0 it still is the teacher, token for token."""
+    import torch
+
+    import optical
+    argv = distil(work, tmp_path, steps=2)
+    argv[argv.index("1e-3")] = "1e-30"
+    assert command(*argv).returncode == 0
+    teacher = optical.Encoder.load(work / "teacher").eval()
+    student = optical.Encoder.load(tmp_path / "sw" / "optical").eval()
+    ids, mask = teacher.pad(teacher.tokens(["mkulima aliuza mbuzi"], "query"))
+    with torch.no_grad():
+        assert torch.allclose(teacher(ids, mask), student(ids, mask), atol=1e-6)
+
+
+def test_rerank_keeps_the_documents_of_the_run_and_scores_them_as_search_does(work, tmp_path):
+    import evaluate
+    done = command("optical.py", "search", "--data", work / "data", "--teacher", work / "teacher",
+                   "--cache", work / "vectors", "--students", "none", "--out", tmp_path / "r",
+                   "--methods", "english")
+    assert done.returncode == 0
+    full = evaluate.read_run(tmp_path / "r" / "sw" / "english.s1.trec")
+    first = {q: dict(list(row.items())[:5]) for q, row in full.items()}
+    evaluate.write_run(tmp_path / "first.trec", {q: {d: 1.0 for d in row} for q, row in first.items()}, "x")
+    test = json.loads((work / "data" / "collection.json").read_text())["tests"][0]
+    done = command("optical.py", "rerank", "--data", work / "data", "--teacher", work / "teacher",
+                   "--student", work / "teacher", "--docs", work / "data" / "docs" / "mini.tsv",
+                   "--queries", work / "data" / test["english"], "--run", tmp_path / "first.trec",
+                   "--cache", tmp_path / "v", "--out", tmp_path / "reranked.trec")
+    assert done.returncode == 0, done.stderr
+    assert evaluate.read_run(tmp_path / "reranked.trec") == first
+
+
+BAD_INPUT = {
+    "no data folder": (lambda w: shutil.rmtree(w / "data"), r"collection\.json"),
+    "a corpus that is gone": (lambda w: (w / "data/docs/mini.tsv").unlink(), r"docs/mini\.tsv"),
+    "an empty corpus": (lambda w: (w / "data/docs/mini.tsv").write_text(""),
+                        r"docs/mini\.tsv.*empty|no documents"),
+    "a corpus line without a tab": (lambda w: (w / "data/docs/mini.tsv").write_text("d1\tx\nd2 y\n"),
+                                    r"mini\.tsv:2"),
+    "a byte that is not UTF-8": (lambda w: (w / "data/docs/mini.tsv").write_bytes(b"d1\tx\nd2\t\xff\n"),
+                                 r"mini\.tsv:2"),
+    "queries twice": (lambda w: (w / "data/test/sw/english.tsv").write_text("q\ta\nq\tb\n"),
+                      r"english\.tsv:2"),
+    "a teacher that is gone": (lambda w: shutil.rmtree(w / "teacher"), r"teacher: no encoder can be loaded"),
+    "vectors of another collection": (lambda w: (w / "data/docs/mini.tsv").write_text("d1\tx\n"),
+                                      r"other texts"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_bad_input_is_one_line_that_names_the_file_exit_2_and_no_run(case, work, tmp_path):
+    shutil.copytree(work, tmp_path / "w")
+    if case == "vectors of another collection":
+        done = command(*search(tmp_path / "w", "none", tmp_path / "runs"), "--methods", "english")
+        assert done.returncode == 0
+        shutil.rmtree(tmp_path / "runs")
+    change, message = BAD_INPUT[case]
+    change(tmp_path / "w")
+    done = command(*search(tmp_path / "w", "none", tmp_path / "runs"), "--methods", "english")
+    last = done.stderr.strip().splitlines()[-1].split("\r")[-1]
+    assert done.returncode == 2 and last.startswith("error: ") and re.search(message, last), done.stderr
+    assert "Traceback" not in done.stderr and not list(tmp_path.rglob("*.trec"))
+
+
+def test_an_unknown_language_is_named(work, tmp_path):
+    done = command(*distil(work, tmp_path / "s", "--langs", "xx"))
+    assert done.returncode == 2 and "no language 'xx'" in done.stderr and not (tmp_path / "s").exists()
+    done = command("data.py", "prepare", "mini", "--langs", "xx", "--out", tmp_path / "d")
+    assert done.returncode == 2 and "xx" in done.stderr and not (tmp_path / "d").exists()
+
+
+def test_bitext_with_a_missing_side_is_named_with_its_line(work, tmp_path):
+    shutil.copytree(work, tmp_path / "w")
+    path = tmp_path / "w/data/bitext/sw.train.tsv"
+    path.write_text(path.read_text(encoding="utf-8") + "no translation\n", encoding="utf-8")
+    done = command(*distil(tmp_path / "w", tmp_path / "s"))
+    assert done.returncode == 2 and re.search(r"sw\.train\.tsv:\d+", done.stderr)
+
+
+def test_a_loss_that_is_nan_stops_the_distillation_and_leaves_no_student(work, tmp_path):
+    argv = distil(work, tmp_path / "s", "--langs", "sw", "--log-every", 1, "--epsilon", "nan")
+    done = command(*argv)
+    assert done.returncode == 2 and "nan" in done.stderr
+    argv = distil(work, tmp_path / "s", "--log-every", 1)
+    argv[argv.index("1e-3")] = "inf"
+    done = command(*argv)
+    message = r"train\.jsonl: the loss of sw optical lr inf is nan .* lower --lr"
+    assert done.returncode == 2 and re.search(message, done.stderr)
+    assert not (tmp_path / "s" / "sw" / "optical").exists()
+
+
+def test_plan_prints_every_stage_and_runs_nothing(tmp_path):
+    out = tmp_path / "out"
+    done = run_all("mini", PLAN="1", OUT=str(out), SEEDS="1 2", LANGS="sw,so")
+    names = re.findall(r"^\[todo\] ([\w-]+): \S+ \w+\.py \w+", done.stdout, re.M)
+    assert names == ["data", "bm25", "lexicon", "bm25-lexicon", "psq", "pretrain-s1", "teacher-s1", "tune",
+                     "subwords", "distil-s1", "search-s1", "pretrain-s2", "teacher-s2", "distil-s2",
+                     "search-s2", "scores", "tables"]
+    assert "--langs sw so" in done.stdout and not out.exists() and done.returncode == 0
+
+
+def test_a_done_stage_is_skipped_and_one_of_another_command_stops(tmp_path):
+    out = tmp_path / "out with a space"
+    (out / "stamps").mkdir(parents=True)
+    plan = run_all("mini", PLAN="1", OUT=str(out)).stdout.splitlines()
+    (out / "stamps" / "data").write_text(plan[0].split(": ", 1)[1] + "\n")
+    assert run_all("mini", PLAN="1", OUT=str(out)).stdout.startswith("[done] data")
+    (out / "stamps" / "data").write_text("another command\n")
+    done = run_all("mini", OUT=str(out))
+    assert done.returncode == 2 and "stage data was made by another command: another command" in done.stderr
+
+
+def test_an_unknown_profile_is_an_error():
+    done = run_all("papper")
+    assert done.returncode == 2 and "no profile 'papper'" in done.stderr
