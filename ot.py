@@ -191,11 +191,10 @@ def sinkhorn(cost, a, b, epsilon=0.1, max_iter=1000, tol=1e-5, check_every=10, m
         f, g = low.expand_as(a), torch.zeros_like(b)
         if init is not None:
             f, g = (p.to(C).view(B, 1, -1) for p in init)
-        # Padding has a = 0 and a row of zeros in K: `aa` and `pa` make its scaling 1 / (0 + 1), not 0 / 0.
+        # Padding has a = 0 and zeros in K: aa = 1 there makes its scaling 1 / 0, clamped, and not 0 / 0.
         s = dict(C=C, a=a, b=b, f=torch.where(a > 0, f, 0.0), g=torch.where(b > 0, g, 0.0),
                  epsilon=torch.where(warm[:, None, None], hotter, epsilon),
                  alpha=torch.ones_like(a), beta=torch.ones_like(b), aa=a + (a == 0), bb=b + (b == 0),
-                 pa=(a == 0) + torch.full_like(a, 1e-30), pb=(b == 0) + torch.full_like(b, 1e-30),
                  patience=torch.full_like(low, PATIENCE).flatten(), live=torch.ones_like(far),
                  number=torch.arange(B, device=C.device))
         s["K"] = _exponent(C, a, b, s["f"], s["g"], s["epsilon"]).exp_()
@@ -203,7 +202,7 @@ def sinkhorn(cost, a, b, epsilon=0.1, max_iter=1000, tol=1e-5, check_every=10, m
         stale = far | warm | (init is not None) | (method == "log")  # (B,) to go through (4) next
         plan, F, G, iterations = (torch.empty_like(t) for t in (C, a, b, s["number"]))
         logs, passes, left = check_every if method == "log" else 1, 0, B
-        while left:
+        while left > 0:
             steps = min(check_every, max_iter - passes)
             passes += steps
             _log_passes(s, stale.nonzero().flatten(), min(logs, steps), epsilon, anneal or 1.0)
@@ -224,6 +223,8 @@ def sinkhorn(cost, a, b, epsilon=0.1, max_iter=1000, tol=1e-5, check_every=10, m
                     plan[n] = _plan(s, j)
                 F[n], G[n] = _potentials(s, j)
                 iterations[n] = passes
+                if left == 0:
+                    break
                 s["live"] &= ~done
                 if left < 0.75 * len(done):  # moving the others together pays
                     rest = s["live"].nonzero().flatten()
@@ -233,6 +234,7 @@ def sinkhorn(cost, a, b, epsilon=0.1, max_iter=1000, tol=1e-5, check_every=10, m
             if method == "auto":
                 need = (error / tol).log() / -rate.clamp(1e-3, 0.999).log()  # passes, shrinking like this
                 _newton(s, ((need > s["patience"]) & s["live"] & ~stale).nonzero().flatten())
+        F, G = torch.where(a > 0, F, 0.0), torch.where(b > 0, G, 0.0)
         return _report("sinkhorn", plan, F, G, a, b, tol, iterations, warn)
 
 
@@ -312,22 +314,24 @@ def _kernel_passes(s, steps):
     """
     most, K = math.exp(LIMIT), s["K"]
     group = max(1, CACHE // (K.shape[1] * K.shape[2])) if K.device.type == "cpu" else len(K)
-    names = ("alpha", "beta", "K", "KT", "aa", "bb", "pa", "pb")
-    out = []
-    for alpha, beta, K, KT, aa, bb, pa, pb in zip(*(s[name].split(group) for name in names)):
-        before = rows = torch.baddbmm(pa, beta, KT)  # (J, 1, N)
+    parts = []
+    for alpha, beta, K, KT, a, b, aa, bb in zip(*(s[name].split(group) for name in
+                                                  ("alpha", "beta", "K", "KT", "a", "b", "aa", "bb"))):
+        before = rows = torch.bmm(beta, KT)  # (J, 1, N)
         for step in range(steps):
             if step == steps - 1:
-                before = (alpha * rows - aa).abs_().sum((1, 2))
+                before = (alpha * rows - a).abs_().sum((1, 2))
             alpha = (aa / rows).clamp_(max=most)
-            beta = (bb / torch.baddbmm(pb, alpha, K)).clamp_(max=most)  # (J, 1, M)
-            rows = torch.baddbmm(pa, beta, KT)
-        error = (alpha * rows - aa).abs_().sum((1, 2))
-        rate = error / before if steps else torch.zeros_like(error)
-        error = torch.maximum(error, (beta * torch.baddbmm(pb, alpha, K) - bb).abs_().sum((1, 2)))
-        span = torch.maximum(alpha.log().abs_().amax((1, 2)), beta.log().abs_().amax((1, 2)))
-        out.append((alpha, beta, error, rate, span > LIMIT - 0.01))
-    s["alpha"], s["beta"], error, rate, hot = (torch.cat(t) for t in zip(*out))
+            beta = (bb / torch.bmm(alpha, K)).clamp_(max=most)  # (J, 1, M)
+            rows = torch.bmm(beta, KT)
+        parts.append((alpha, beta, rows, torch.bmm(alpha, K), before))
+    alpha, beta, rows, columns, before = (torch.cat(t) if len(parts) > 1 else t[0] for t in zip(*parts))
+    error = (alpha * rows - s["a"]).abs_().sum((1, 2))
+    rate = error / before if steps else torch.zeros_like(error)
+    error = torch.maximum(error, (beta * columns - s["b"]).abs_().sum((1, 2)))
+    hot = (((alpha >= most) | (alpha <= 1 / most)) & (s["a"] > 0)).any(2).squeeze(1)
+    hot |= (((beta >= most) | (beta <= 1 / most)) & (s["b"] > 0)).any(2).squeeze(1)
+    s["alpha"], s["beta"] = alpha, beta
     return error, rate, hot
 
 
@@ -354,7 +358,7 @@ def _newton(s, j):
     most = math.exp(LIMIT)
     alpha = (s["alpha"][j] * d.exp().to(s["alpha"])).clamp_(1 / most, most)
     s["alpha"][j] = alpha
-    s["beta"][j] = (s["bb"][j] / torch.baddbmm(s["pb"][j], alpha, s["K"][j])).clamp_(max=most)
+    s["beta"][j] = (s["bb"][j] / torch.bmm(alpha, s["K"][j])).clamp_(max=most)
 
 
 def _report(name, plan, f, g, a, b, tol, passes, warn, settled=None):

@@ -70,6 +70,7 @@ stage() {    # stage NAME COMMAND...: run once; its log is OUT/logs/NAME.log
     printf '%s\n' "$*" > "$stamp.tmp" && mv "$stamp.tmp" "$stamp"
 }
 
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}   # waiting threads sleep: a busy machine slows, not stalls
 export TOKENIZERS_PARALLELISM=false   # the tokenizer's threads and torch's would fight for the same cores
 
 if [ "$profile" = test ]; then
@@ -82,22 +83,24 @@ set_up requirements.txt
 
 machine=(); prepare=()
 [ -z "${DEVICE:-}" ] || machine+=(--device "$DEVICE")
-[ -z "${PRECISION:-}" ] || machine+=(--precision "$PRECISION")
 [ -z "$smoke" ] || prepare+=(--smoke)
 [ -z "$langs" ] || prepare+=(--langs $langs)
 if [ "$profile" = mini ]; then
     first_lang=${langs:-sw}
+    machine+=(--precision "${PRECISION:-float32}")
     pretrain=(--vocab 6000 --hidden 128 --layers 4 --steps 1500 --batch 128 --lr 1e-3)
     teacher=(--dim 128 --query-tokens 32 --doc-tokens 96 --steps 600 --batch 32 --negatives 2 --lr 5e-4)
     student=(--batch 32 --max-tokens 48)
     steps=600 tune_steps=600 grid=(3e-4 1e-3 3e-3 1e-2)
 else
     first_lang=${langs:-swa}
+    machine+=(--precision "${PRECISION:-auto}")
     encoder=${ENCODER:-google-bert/bert-base-multilingual-uncased}
     teacher=(--dim 128 --query-tokens 32 --doc-tokens 180 --epochs 1 --batch 32 --mine 8 --negatives 1
              --lr 5e-5)
-    student=(--batch 64 --max-tokens 40)
-    steps=400 tune_steps=100 grid=(1e-4 3e-4 1e-3)
+    student=(--batch 64 --max-tokens 64)
+    steps=800 tune_steps=100 grid=(1e-4 3e-4 1e-3)
+    prepare+=(--strict)   # no passage of a test question is a training passage
     [ -z "${MIRROR:-}" ] || prepare+=(--mirror "$MIRROR")
 fi
 if [ -n "$smoke" ]; then

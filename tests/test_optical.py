@@ -167,7 +167,7 @@ def test_the_tokenizer_keeps_the_vowel_signs_of_devanagari(tokenizer):
 
 
 def test_the_tokenizer_is_the_same_in_every_process(tmp_path):
-    code = f"import optical, sys; optical.train_tokenizer({TEXTS!r} * 3, 150, {str(tmp_path)!r} + sys.argv[1])"
+    code = f"import sys, optical as o; o.train_tokenizer({TEXTS!r} * 3, 150, {str(tmp_path)!r}+sys.argv[1])"
     for name, seed in (("/a", "1"), ("/b", "2")):
         subprocess.run([sys.executable, "-c", code, name], cwd=ROOT, check=True,
                        env={**os.environ, "PYTHONHASHSEED": seed})
