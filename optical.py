@@ -894,7 +894,7 @@ def device_name(device):
 
 
 def multiplies_bf16(device):
-    """Whether bfloat16 is fast on `device`: a GPU of the last years, or a CPU with AMX (twice float32's speed)."""
+    """Whether bfloat16 is fast on `device`: a recent GPU, or a CPU with AMX (twice float32's speed)."""
     if torch.device(device).type == "cuda":
         return torch.cuda.is_bf16_supported()
     cpuinfo = Path("/proc/cpuinfo")
