@@ -27,7 +27,7 @@ each point), f and g potentials and epsilon the temperature (both in units of th
 
 exp(-C / epsilon) leaves float32 once C / epsilon passes 87: for cosine costs (0 to 2) at epsilon near 0.02.
 And (5) takes 10 passes at epsilon 0.1 between unrelated sentences, hundreds between near copies, at 0.05
-sometimes 100,000. So `sinkhorn` begins with (5), at a higher epsilon where the given one is out of range,
+often thousands. So `sinkhorn` begins with (5), at a higher epsilon where the given one is out of range,
 goes through (4) where the scalings leave their range, and takes a step of (6) where (5) alone would be slow.
 """
 import contextlib

@@ -70,7 +70,7 @@ stage() {    # stage NAME COMMAND...: run once; its log is OUT/logs/NAME.log
     printf '%s\n' "$*" > "$stamp.tmp" && mv "$stamp.tmp" "$stamp"
 }
 
-export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}   # waiting threads sleep: a busy machine slows, not stalls
+export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-30000}   # a busy machine slows training then, and does not stall it
 export TOKENIZERS_PARALLELISM=false   # the tokenizer's threads and torch's would fight for the same cores
 
 if [ "$profile" = test ]; then

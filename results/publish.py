@@ -23,7 +23,8 @@ def environment(out, command):
     lines = [f"command: {command}"]
     for path in sorted(out.glob("s*/teacher/args.json")):
         args = json.loads(path.read_text(encoding="utf-8"))
-        lines += [f"{path.parent.parent.name}: commit {args['commit']}{' (changed)' if args['dirty'] else ''}",
+        state = " (changed)" if args["dirty"] else ""
+        lines += [f"{path.parent.parent.name}: commit {args['commit']}{state}",
                   f"  device: {args['device']}, {args['threads']} threads, bf16: {args['args']['bf16']}",
                   "  " + ", ".join(f"{k} {v}" for k, v in args["versions"].items()),
                   f"  data sha256: {args['args']['data_sha256']}"]
@@ -38,7 +39,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("out", type=Path, help="folder of a finished run")
     parser.add_argument("command", help="the command that made it, without paths of your machine")
-    parser.add_argument("--tolerance", type=float, default=0.02, help="of expected.json, in units of the measure")
+    parser.add_argument("--tolerance", type=float, default=0.02, help="of expected.json (default 0.02)")
     args = parser.parse_args(argv)
     profile = json.loads((args.out / "data" / "collection.json").read_text(encoding="utf-8"))["profile"]
     folder = ROOT / "results" / profile

@@ -22,7 +22,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import ot  # noqa: E402
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
+DEVICES = ["cpu", pytest.param("cuda", marks=needs_cuda)]
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +87,8 @@ def test_1_marginals_of_the_returned_plan_are_within_tol(dtype, tol, epsilon):
         C, a, b = problem(near=near, dtype=dtype)
         t = ot.sinkhorn(C, a, b, epsilon, tol=tol)
         assert t.converged.all() and (t.plan >= 0).all()
-        assert ((t.plan.sum(2) - a).abs().sum(1) <= tol).all() and ((t.plan.sum(1) - b).abs().sum(1) <= tol).all()
+        assert ((t.plan.sum(2) - a).abs().sum(1) <= tol).all()
+        assert ((t.plan.sum(1) - b).abs().sum(1) <= tol).all()
         assert torch.allclose(t.plan.sum((1, 2)), torch.ones(8, dtype=dtype), atol=tol, rtol=0)
 
 
@@ -100,19 +102,21 @@ def test_2_small_epsilon_gives_the_best_assignment():
     C, a, b = problem(B=6, N=5, near=0.3)
     t = quiet(C, a, b, epsilon=1e-3)
     for k in range(6):
-        best = min(itertools.permutations(range(5)), key=lambda p: sum(float(C[k, i, p[i]]) for i in range(5)))
+        best = min(itertools.permutations(range(5)), key=lambda p: float(C[k, range(5), p].sum()))
         assert t.plan[k].argmax(1).tolist() == list(best)
         assert abs(float(t.plan[k, range(5), best].sum()) - 1) < 1e-3
 
 
 def test_2_two_by_two_closed_form():
-    # With a = b = (1/2, 1/2) symmetry leaves P = [[p, q], [q, p]], and (3) gives (p / q)^2 = exp(-sum / epsilon).
+    # With a = b = (1/2, 1/2) the marginals leave P = [[p, q], [q, p]], and (3) gives
+    # (p / q)^2 = exp((C_12 + C_21 - C_11 - C_22) / epsilon).
     C = torch.tensor([[[0.2, 0.9], [1.1, 0.4]]], dtype=torch.float64)
     half = torch.tensor([[0.5, 0.5]], dtype=torch.float64)
     ratio = math.exp((0.9 + 1.1 - 0.2 - 0.4) / 2 / 0.3)
     p = ratio / (1 + ratio) / 2
     t = ot.sinkhorn(C, half, half, 0.3, tol=1e-14)
-    assert torch.allclose(t.plan[0], torch.tensor([[p, 0.5 - p], [0.5 - p, p]], dtype=torch.float64), atol=1e-13)
+    expected = torch.tensor([[p, 0.5 - p], [0.5 - p, p]], dtype=torch.float64)
+    assert torch.allclose(t.plan[0], expected, atol=1e-13)
 
 
 @pytest.mark.parametrize("method", ["auto", "kernel", "log"])
@@ -233,9 +237,9 @@ def test_6_a_plan_does_not_depend_on_its_batch_mates(epsilon):
 def test_7_transpose_shift_and_scale(epsilon):
     C, a, b = problem(dtype=torch.float64)
     plan = ot.sinkhorn(C, a, b, epsilon, tol=1e-11).plan
+    shift = 0.3 * torch.arange(12).double().view(1, 12, 1) - 0.2 * torch.arange(9).double()
     same = [ot.sinkhorn(C.transpose(1, 2), b, a, epsilon, tol=1e-11).plan.transpose(1, 2),
-            ot.sinkhorn(C + vectors(8, 12, 1, 5).double() + vectors(8, 9, 1, 6).double().transpose(1, 2), a, b, epsilon,
-                        tol=1e-11).plan,
+            ot.sinkhorn(C + shift, a, b, epsilon, tol=1e-11).plan,
             ot.sinkhorn(7 * C, a, b, 7 * epsilon, tol=1e-11).plan]
     for other in same:
         assert (other - plan).abs().max() < 1e-9
@@ -393,7 +397,7 @@ def test_12_converged_problems_stop_costing():
     assert seen[0] == 64 and seen[-1] == 1 and t.iterations[0] > t.iterations[1:].max()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
+@needs_cuda
 def test_12_a_gpu_is_waited_for_only_at_checks():
     C, a, b = (t.cuda() for t in problem(B=64, N=32, M=32, near=0.1))
     counts = []
@@ -409,7 +413,7 @@ def test_12_a_gpu_is_waited_for_only_at_checks():
     assert counts[1] < counts[0] < 200
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
+@needs_cuda
 @pytest.mark.parametrize("epsilon", [0.1, 0.05, 0.01])
 def test_a_gpu_gives_the_plan_of_the_cpu(epsilon):
     C, a, b = problem(near=0.2)
@@ -417,7 +421,7 @@ def test_a_gpu_gives_the_plan_of_the_cpu(epsilon):
     assert (cpu.plan - gpu.plan.cpu()).abs().max() < 1e-6
 
 
-# ------------------------------------------------------------------------------------- costs, marginals, losses
+# ----------------------------------------------------------------------------------- costs, marginals, losses
 
 def test_costs_by_hand_and_by_loop():
     x, y = 3 * vectors(2, 3, 4), 0.5 * vectors(2, 5, 4, seed=1)
@@ -427,7 +431,7 @@ def test_costs_by_hand_and_by_loop():
         assert abs(float(cosine[k, i, j]) - (1 - float(p @ q / p.norm() / q.norm()))) < 1e-6
         assert abs(float(square[k, i, j]) - float((p - q) @ (p - q))) < 1e-5
     u, v = (torch.nn.functional.normalize(p, dim=-1) for p in (x, y))
-    assert torch.allclose(ot.sqeuclidean_cost(u, v), 2 * cosine, atol=1e-6)  # so the same plan at twice the epsilon
+    assert torch.allclose(ot.sqeuclidean_cost(u, v), 2 * cosine, atol=1e-6)  # same plan at twice epsilon
     assert torch.allclose(ot.cosine_cost(7 * x, y), cosine, atol=1e-6)
     assert torch.equal(ot.cosine_cost(torch.zeros(1, 1, 2), torch.ones(1, 1, 2)), torch.ones(1, 1, 1))
 
@@ -443,7 +447,7 @@ def test_marginals_by_hand():
 
 def test_unequal_marginals_are_met():
     C, _, _ = problem(dtype=torch.float64)
-    a, b = (ot.weighted_marginal(vectors(8, n, 1, seed=n).squeeze(2).abs().double() + vectors(8, n, 2)[:, :, 0] ** 2,
+    a, b = (ot.weighted_marginal(vectors(8, n, 2, dtype=torch.float64)[:, :, 0] ** 2,
                                  torch.ones(8, n, dtype=torch.bool)) for n in (12, 9))
     for solver in (ot.sinkhorn, ot.exact):
         plan = solver(C, a, b).plan
@@ -460,7 +464,7 @@ def test_entropy_and_value_by_hand():
                           torch.tensor([1 + 0.1 * math.log(5)]))
 
 
-# ------------------------------------------------------------------------------------------------- other plans
+# ----------------------------------------------------------------------------------------------- other plans
 
 def test_exact_finds_the_assignment_and_its_duals():
     from scipy.optimize import linear_sum_assignment
@@ -477,10 +481,10 @@ def test_exact_finds_the_assignment_and_its_duals():
 def test_ipot_tends_to_the_exact_plan_and_fits_its_potentials():
     C, a, b = problem(B=5, N=7, M=6, dtype=torch.float64)
     exact = ot.transport_loss(C, ot.exact(C, a, b).plan)
-    gaps = [(ot.transport_loss(C, ot.ipot(C, a, b, step=0.5, max_iter=n, inner=20, warn=False).plan) - exact).max()
-            for n in (5, 50, 500)]
+    plans = [ot.ipot(C, a, b, step=0.5, max_iter=n, inner=20, warn=False).plan for n in (5, 50, 500)]
+    gaps = [(ot.transport_loss(C, plan) - exact).max() for plan in plans]
     assert gaps[2] < gaps[1] < gaps[0] and gaps[2] < 2e-3
-    t = ot.ipot(C, a, b, step=0.5, max_iter=5, inner=50, tol=1e-6)  # five rounds of 0.5 are one problem at 0.1
+    t = ot.ipot(C, a, b, step=0.5, max_iter=5, inner=50, tol=1e-6)  # five rounds at 0.5: 0.1
     assert (t.plan - ot.sinkhorn(C, a, b, 0.1, tol=1e-10).plan).abs().max() < 1e-5 and t.converged.all()
     P = a[:, :, None] * b[:, None] * torch.exp((t.f[:, :, None] + t.g[:, None] - C) / 0.1)
     assert (P - t.plan).abs().max() < 1e-9
@@ -509,7 +513,8 @@ def test_uniform_and_greedy_by_hand():
     assert torch.allclose(ot.uniform(C, a, b).plan, a[:, :, None] * b[:, None])
     t = ot.greedy(C, a, b)
     assert torch.equal(t.plan, torch.tensor([[[0.25, 0.0, 0.25], [0.0, 0.5, 0.0], [0.0, 0.0, 0.0]]]))
-    assert t.converged.tolist() == [True] and ot.greedy(C, a, b.flip(1).roll(1, 1)).converged.tolist() == [False]
+    assert t.converged.tolist() == [True]
+    assert ot.greedy(C, a, torch.tensor([[0.5, 0.25, 0.25]])).converged.tolist() == [False]
 
 
 def test_annealing_ends_at_the_asked_epsilon():
@@ -517,22 +522,20 @@ def test_annealing_ends_at_the_asked_epsilon():
     plain = ot.sinkhorn(C, a, b, 0.05, tol=1e-10)
     annealed = ot.sinkhorn(C, a, b, 0.05, tol=1e-10, anneal=0.5)
     assert (plain.plan - annealed.plan).abs().max() < 1e-9 and annealed.converged.all()
-    cut = quiet(C, a, b, 1e-3, anneal=0.5, max_iter=10)  # stopped on the way: still a plan, at 1e-3, and said to be short
+    cut = quiet(C, a, b, 1e-3, anneal=0.5, max_iter=10)  # stopped on the way: still a plan at 1e-3
     P = a[:, :, None] * b[:, None] * torch.exp((cut.f[:, :, None] + cut.g[:, None] - C) / 1e-3)
-    assert torch.allclose(P, cut.plan, atol=1e-9) and cut.plan.sum((1, 2)).allclose(torch.ones(8, dtype=torch.float64))
+    assert torch.allclose(P, cut.plan, atol=1e-9) and (cut.plan.sum((1, 2)) - 1).abs().max() < 1e-9
 
 
-# ------------------------------------------------------------------------------------------- degenerate inputs
+# ----------------------------------------------------------------------------------------- degenerate inputs
 
-ONE = torch.ones(1, 1)
+ONE, HALF, SQUARE = torch.ones(1, 1), torch.full((1, 2), 0.5), torch.zeros(1, 2, 2)
 DEGENERATE = {
     "one point a side": (torch.full((1, 1, 1), 0.7), ONE, ONE, [[[1.0]]]),
     "one point against three": (torch.rand(1, 1, 3), ONE, torch.full((1, 3), 1 / 3), [[[1 / 3] * 3]]),
-    "all costs equal": (torch.full((1, 2, 2), 2.0), torch.full((1, 2), 0.5), torch.full((1, 2), 0.5), [[[0.25] * 2] * 2]),
-    "all costs equal and huge": (torch.full((1, 2, 2), 1e6), torch.full((1, 2), 0.5), torch.full((1, 2), 0.5),
-                                 [[[0.25] * 2] * 2]),
-    "negative costs": (torch.tensor([[[-9.0, 0.0], [0.0, -9.0]]]), torch.full((1, 2), 0.5), torch.full((1, 2), 0.5),
-                       [[[0.5, 0.0], [0.0, 0.5]]]),
+    "all costs equal": (SQUARE + 2, HALF, HALF, [[[0.25] * 2] * 2]),
+    "all costs equal and huge": (SQUARE + 1e6, HALF, HALF, [[[0.25] * 2] * 2]),
+    "negative costs": (torch.tensor([[[-9.0, 0.0], [0.0, -9.0]]]), HALF, HALF, [[[0.5, 0.0], [0.0, 0.5]]]),
     "all padding": (torch.full((1, 2, 2), math.nan), torch.zeros(1, 2), torch.zeros(1, 2), [[[0.0] * 2] * 2]),
     "one side padding": (torch.rand(1, 2, 2), torch.full((1, 2), 0.5), torch.zeros(1, 2), [[[0.0] * 2] * 2]),
     "a tiny weight": (torch.zeros(1, 2, 2), torch.tensor([[1 - 1e-12, 1e-12]], dtype=torch.float64),
@@ -555,8 +558,6 @@ def test_an_empty_batch_is_a_batch():
     assert t.plan.shape == (0, 3, 2) and t.converged.shape == (0,)
 
 
-HALF = torch.full((1, 2), 0.5)
-SQUARE = torch.zeros(1, 2, 2)
 WRONG = {
     "cost must be": lambda: ot.sinkhorn(torch.zeros(2, 2), HALF, HALF),
     "a and b must be": lambda: ot.sinkhorn(SQUARE, HALF, torch.full((1, 3), 1 / 3)),
@@ -585,8 +586,8 @@ def test_wrong_input_is_refused_with_a_reason(message):
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.integers(1, 4), st.integers(1, 9), st.integers(1, 9), st.floats(1e-4, 10), st.integers(0, 10 ** 6))
 def test_any_small_problem_gives_a_finite_plan_with_the_error_it_reports(B, N, M, epsilon, seed):
-    x, y, x_mask, y_mask = vectors(B, N, 3, seed), vectors(B, M, 3, seed + 1), vectors(B, N, 1, seed + 2) > -0.5, None
-    a, b = ot.uniform_marginal(x_mask.squeeze(2)), ot.uniform_marginal(torch.ones(B, M, dtype=torch.bool))
+    x, y, mask = vectors(B, N, 3, seed), vectors(B, M, 3, seed + 1), vectors(B, N, 1, seed + 2).squeeze(2) > 0
+    a, b = ot.uniform_marginal(mask), ot.uniform_marginal(torch.ones(B, M, dtype=torch.bool))
     t = quiet(ot.cosine_cost(x, y), a, b, epsilon, max_iter=100)
     a, b = a * (a.sum(1, keepdim=True) > 0), b * (a.sum(1, keepdim=True) > 0)
     assert t.plan.isfinite().all() and (t.plan >= 0).all()
@@ -594,7 +595,7 @@ def test_any_small_problem_gives_a_finite_plan_with_the_error_it_reports(B, N, M
     assert torch.allclose(t.error, error, atol=1e-6) and (t.error < 2.1).all()
 
 
-# ------------------------------------------------------------------------------------------------ the file itself
+# ------------------------------------------------------------------------------------------- the file itself
 
 def test_doctests():
     result = doctest.testmod(ot)
