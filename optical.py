@@ -531,6 +531,8 @@ def optical_loss(student, s_mask, teacher, t_mask, epsilon=0.1, iterations=100, 
     <P, C> itself (see ot.py). Float32 whatever the encoder computes in.
     """
     cost = ot.cosine_cost(teacher, student)                                      # (B, N, M)
+    if not torch.isfinite(cost).all():
+        return cost.mean(), {}  # the student has diverged: no plan, and fit() stops at the NaN
     transport = ot.sinkhorn(cost.detach(), ot.uniform_marginal(t_mask), ot.uniform_marginal(s_mask), epsilon,
                             max_iter=iterations, tol=tol, warn=False)
     loss = ot.transport_loss(cost, transport.plan)                               # (B,)
@@ -659,11 +661,11 @@ def load_teacher(args):
 def finish_student(folder, lang, method, lr, args, teacher, texts, keep):
     """done.json of one student, trained here unless it is there; `texts` holds the last language's bitext."""
     unit = {"lang": lang, "method": method, "lr": lr}
+    if lang not in texts and not (folder / "done.json").exists():
+        texts.clear()
+        texts[lang] = Bitext(args.data, lang, teacher, args.cache, args.pairs, args.max_tokens)
     part = open_experiment(folder, args, unit)
     if part is not None:
-        if lang not in texts:
-            texts.clear()
-            texts[lang] = Bitext(args.data, lang, teacher, args.cache, args.pairs, args.max_tokens)
         student, spent = distil_one(texts[lang], method, lr, part, args)
         if keep:
             student.save(part)

@@ -149,8 +149,7 @@ def text(report, args):
         "coordinate; unrelated: independent. ragged: lengths uniform from a quarter of N to N. error: the "
         "largest L1 marginal error in the batch, of the returned plan. Medians over alternating rounds; "
         "ratio: the peer's time over ours, in the same round. POT's default method is log_sinkhorn. "
-        "The machine was "
-        "shared with other work: read the ratios, not the times.", "",
+        "The machine was shared with other work: read the ratios, not the times.", "",
         "| data | N | lengths | epsilon | peer | peer ms | peer error | ours ms, that error | our error "
         "| ratio | ours ms, tol 1e-5 | our error | ratio |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|"]
