@@ -91,7 +91,7 @@ class Encoder(nn.Module):
         return dict(zip(("query", "doc"), self.tokenizer.convert_tokens_to_ids(names)))
 
     def set_dropout(self, p):
-        """Dropout of every layer; 0 by default: attention with dropout is 5 times slower on a CPU."""
+        """Dropout of every layer; 0 by default: with dropout attention is much slower on a CPU."""
         for module in self.modules():
             if isinstance(module, nn.Dropout):
                 module.p = p
@@ -896,7 +896,7 @@ def device_name(device):
 
 
 def multiplies_bf16(device):
-    """Whether bfloat16 is fast on `device`: a recent GPU, or a CPU with AMX (twice float32's speed)."""
+    """Whether bfloat16 is fast on `device`: a recent GPU, or a CPU with AMX."""
     if torch.device(device).type == "cuda":
         return torch.cuda.is_bf16_supported()
     cpuinfo = Path("/proc/cpuinfo")

@@ -654,6 +654,18 @@ def test_marks_follow_holm_over_all_comparisons(experiment):
         assert (cell[-1] if cell[-1] in "†‡" else "") == wanted and cell.startswith("**") == (wanted == "‡")
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_topic_that_several_sets_share_counts_once_in_their_mean(shared):
+    gains = [0.3, 0.1, -0.1, 0.2, 0.0, 0.1, -0.05, 0.15]                    # t = 1.8 once, 3.8 four times
+    rows = [{"table": "2", "method": method, "lang": lang, "measure": "map", "class": "low", "seeds": [1],
+             "n_queries": 8, "value": float(np.mean(values)), "per_query": dict(zip("abcdefgh", values)),
+             "signature": f"map|nq:8|qrels:{'same' if shared else lang}|ties:docid-desc|missing:0|v:1"}
+            for lang in ("sw", "so", "tl", "mr")
+            for method, values in (("optical", [0.4 + gain for gain in gains]), ("mean", [0.4] * 8))]
+    cells = ev.tables(rows).split("| distillation, sentence mean |")[1].splitlines()[0]
+    assert cells == " 0.400 |" * 4 + (" 0.400 |" if shared else " 0.400† |")
+
+
 def test_what_a_profile_leaves_out_is_absent(experiment):
     rows = ev.read_rows(experiment / "scores.json")
     text = ev.tables([row for row in rows if row.get("class") == "low" and row["table"] == "2"])

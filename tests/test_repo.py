@@ -1,5 +1,6 @@
 """The repository as a whole: what imports what, what is pinned, that every table comes from stored scores."""
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -80,6 +81,29 @@ def test_committed_scores_pass_their_own_check(profile):
     done = subprocess.run([sys.executable, "evaluate.py", "check", str(folder / "scores.json"),
                            str(folder / "expected.json")], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith("ok ") and done.stdout.endswith(" ok, 0 FAIL\n")
+
+
+def test_publishing_puts_a_run_into_results_and_between_the_marks_of_the_readme(tmp_path):
+    out, mark = tmp_path / "out", "<!-- results/mini/tables.md -->"
+    score = {"table": "3", "method": "a", "lang": "b", "measure": "map", "value": 0.5}
+    args = {"commit": "c0ffee", "dirty": False, "device": "cpu", "threads": 2, "versions": {},
+            "args": {"bf16": False, "data_sha256": "ab"}}
+    files = {"data/collection.json": {"profile": "mini"}, "tune/lr.json": {}, "scores.json": [score],
+             "s1/teacher/done.json": {"steps": 7, "seconds": 1.5}, "s1/teacher/args.json": args}
+    texts = {path: json.dumps(value) for path, value in files.items()}
+    for path, text in (texts | {"tables.md": "| new |\n"}).items():
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        (out / path).write_text(text)
+    (tmp_path / "README.md").write_text(f"before\n{mark}\n| old |\n<!-- end -->\nafter\n")
+    argv = [sys.executable, "results/publish.py", str(out), "make it", "--into", str(tmp_path)]
+    assert subprocess.run(argv, cwd=ROOT).returncode == 0
+    assert (tmp_path / "README.md").read_text() == f"before\n{mark}\n| new |\n<!-- end -->\nafter\n"
+    made = tmp_path / "results" / "mini"
+    assert evaluate.read_rows(made / "expected.json")[0]["command"] == "make it"
+    environment = (made / "environment.txt").read_text()
+    assert "c0ffee" in environment and "s1/teacher: 7 steps" in environment
+    (tmp_path / "README.md").write_text("no marks\n")
+    assert subprocess.run(argv, cwd=ROOT, capture_output=True).returncode == 2
 
 
 def test_every_command_refuses_abbreviated_options():
