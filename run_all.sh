@@ -99,7 +99,7 @@ else
     teacher=(--dim 128 --query-tokens 32 --doc-tokens 180 --epochs 1 --batch 32 --mine 8 --negatives 1
              --lr 5e-5)
     student=(--batch 64 --max-tokens 64)
-    steps=600 tune_steps=100 grid=(1e-4 3e-4 1e-3)
+    steps=600 tune_steps=100 grid=(1e-4 3e-4 1e-3 3e-3)
     prepare+=(--strict)   # no passage of a test question is a training passage
     [ -z "${MIRROR:-}" ] || prepare+=(--mirror "$MIRROR")
 fi
