@@ -548,7 +548,8 @@ def _search_command(args):
     manifest, sets = _manifest(args, "sets", args.sets)
     analyse, indexes = ANALYSES[args.analysis], {}
     for test in (test for test in manifest["tests"] if test["set"] in sets):
-        path = os.path.join(args.out, test["set"], f"{args.command}.s{args.seed_tag}.trec")
+        method = "bm25-nmt" if args.command == "bm25" and args.translations else args.command
+        path = os.path.join(args.out, test["set"], f"{method}.s{args.seed_tag}.trec")
         if os.path.exists(path):
             print(f"{path}: there already, kept")
             continue
@@ -556,6 +557,11 @@ def _search_command(args):
             docs = read_texts(os.path.join(args.data, manifest["docs"][test["docs"]]))
             indexes[test["docs"]] = BM25(docs, args.k1, args.b, analyse)
         index, queries = indexes[test["docs"]], read_texts(os.path.join(args.data, test["queries"]))
+        if args.command == "bm25" and args.translations:
+            translated = os.path.join(args.translations, f"{test['lang']}-en", f"test.{test['set']}.tsv")
+            if not os.path.exists(translated):
+                raise ValueError(f"set {test['set']}: no {translated} to search with; first nmt.py train")
+            queries = read_texts(translated)
         if args.command == "bm25":
             run, note = index.search_all(queries, args.depth), ""
         else:
@@ -574,7 +580,7 @@ def _search_command(args):
             settings = " ".join(f"{name}={value}" for name, value in choice.items())
             note = f"; {settings}, dev bitext reciprocal rank {mrr:.4f}"
             run = METHODS[args.command](index, queries, table, args.depth, **choice)
-        write_run(path, run, args.command)
+        write_run(path, run, method)
         unmatched = sum(not ranking for ranking in run.values())
         print(f"{path}: {len(queries)} queries, {unmatched} without a match{note}")
 
@@ -615,8 +621,9 @@ def main(argv=None):
         sub.add_argument("--k1", type=float, default=0.9, help="saturation of repeats, >= 0 (0.9)")
         sub.add_argument("--b", type=float, default=0.4, help="length normalisation, 0 to 1 (0.4)")
         sub.add_argument("--analysis", choices=sorted(ANALYSES), default="english", help="(english)")
-        sub.add_argument("--seed-tag", type=int, default=1, help="N in the run's name; nothing is random (1)")
+        sub.add_argument("--seed-tag", type=int, default=1, help="N in the run's name; no chance here (1)")
         if name == "bm25":
+            sub.add_argument("--translations", help="folder of translated queries, by nmt.py (as they are)")
             continue
         chosen = "(chosen on the dev bitext)"
         sub.add_argument("--lexicon", required=True, help="folder with LANG-en.txt, by `lexicon` or your own")

@@ -782,6 +782,8 @@ def validate(c):
         need(queries and docs, f"{name}: no queries or no documents")
         need(all(q in queries for q in qrels), f"{name}: qrels of unknown queries")
         need(relevant and all(d in docs for d in relevant), f"{name}: relevant documents are not there")
+    for lang, titles in c["wiki"]["titles"].items() if c.get("wiki") else ():
+        need(titles and titles.keys() <= c["wiki"]["docs"].keys(), f"{lang}: a title without an article")
     for lang in c["langs"]:
         parts = c["bitext"][lang]
         need(parts["train"], f"{lang}: no sentence pairs")
@@ -826,12 +828,17 @@ def write_collection(collection, folder):
     def links(name, rows):
         return None if rows is None else put(name, ((" ".join(f"{i}-{j}" for i, j in row),) for row in rows))
 
-    train, langs, tests = c["train"], {}, []
+    train, langs, tests, wiki = c["train"], {}, [], c.get("wiki")
+    articles = wiki and texts("wiki/docs.tsv", wiki["docs"])
     for lang, row in c["langs"].items():
         parts, langs[lang] = c["bitext"][lang], dict(row)
         for part in ("train", "dev"):
             langs[lang][part] = put(f"bitext/{lang}.{part}.tsv", (map(clean, pair) for pair in parts[part]))
             langs[lang][part + "_links"] = links(f"bitext/{lang}.{part}.links", parts.get(part + "_links"))
+        if wiki:                                     # a title is the query, its article the relevant document
+            titles = wiki["titles"][lang]
+            langs[lang]["wiki"] = {"docs": articles, "queries": texts(f"wiki/{lang}.queries.tsv", titles),
+                                   "triples": put(f"wiki/{lang}.triples.tsv", ((d, d) for d in titles))}
     for t in c["tests"]:
         tests.append({k: t[k] for k in ("set", "lang", "name", "class", "docs")} | {
             "queries": texts(f"test/{t['set']}/queries.tsv", t["queries"]),
@@ -863,7 +870,11 @@ def load_manifest(folder):
 
 def load_collection(folder):
     """What write_collection wrote, in memory again."""
-    root, c = Path(folder), load_manifest(folder)
+    root, c, wiki = Path(folder), load_manifest(folder), {"titles": {}}
+    for lang, row in c["langs"].items():
+        if paths := row.pop("wiki", None):
+            wiki["titles"][lang] = read_tsv(root / paths["queries"])
+            wiki["docs"] = read_tsv(root / paths["docs"])
     c["bitext"] = {lang: {k: read(root / path) if (path := row.pop(k)) else None for k, read in [
         ("train", read_bitext), ("dev", read_bitext), ("train_links", read_links), ("dev_links", read_links)]}
         for lang, row in c["langs"].items()}
@@ -873,6 +884,7 @@ def load_collection(folder):
     c["docs"] = {name: read_tsv(root / path) for name, path in c["docs"].items()}
     c["tests"] = [t | {k: readers.get(k, read_tsv)(root / t[k]) for k in ("queries", "english", "qrels")}
                   for t in c["tests"]]
+    c |= {"wiki": wiki} if wiki["titles"] else {}
     return {k: v for k, v in c.items() if k not in ("version", "sha256")}
 
 

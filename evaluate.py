@@ -714,9 +714,17 @@ FACTS = {"pairs": "pairs", "subwords_per_word": "subwords per word", "queries": 
          "docs": "documents", "relevant_per_query": "relevant per query"}
 
 
+TITLES = {"3": "ablation, OPTICAL with one setting changed", "4": "bitext size",
+          "5": "OPTICAL, source words replaced by English ones with probability `mix`",
+          "6": "code-switched training alone, probability `switch`, words in the lexicon",
+          "10": "alignment error rate, lower is better", "11": "cost"}
+
+
 def method_order(method):
-    """Sort key: methods as the tables list them, unknown ones after."""
-    return (list(METHODS).index(method) if method in METHODS else len(METHODS), method)
+    """Sort key: methods as the tables list them, unknown ones after, numbers in them as numbers."""
+    natural = [(not part[:1].isdigit(), float(part) if part[:1].isdigit() else 0.0, part)
+               for part in re.split(r"(\d+(?:\.\d+)?)", method) if part]
+    return (list(METHODS).index(method) if method in METHODS else len(METHODS), natural)
 
 
 def qrels_hash(qrels):
@@ -748,15 +756,16 @@ def _judge(path, qrels, qrels_path, docids):
     return x
 
 
-def score(data, runs, subwords=None):
+def score(data, runs, subwords=None, studies=None, extra=()):
     """Rows of tables 1 and 2: test sets of DATA/collection.json, runs RUNS/<set>/<method>.s<seed>.trec.
 
-    Args: data, runs: folders; subwords: {lang: subwords per word} or None.
+    Args: data, runs: folders; subwords: {lang: subwords per word} or None; studies: {table: folder of runs
+    laid out alike}, for further tables; extra: files of rows to take over, one a seed.
     Returns: rows (dicts), a value over all judged queries each; values per query are means over seeds.
     """
     with open(os.path.join(data, "collection.json"), encoding="utf-8") as file:
         manifest = json.load(file)
-    rows, collections, absent, measures = [], {}, [], parse_measures(SCORED)
+    rows, collections, absent = [], {}, []
     for test in manifest["tests"]:
         name, lang = test["set"], manifest["langs"].get(test["lang"], {})
         source, path = manifest["docs"][test["docs"]], os.path.join(data, test["qrels"])
@@ -777,30 +786,53 @@ def score(data, runs, subwords=None):
                              "n_queries": T, "seeds": [manifest["seed"]], **head,
                              "family": lang.get("family", ""),
                              "signature": f"data|qrels:{qrels_hash(qrels)}|v:{VERSION}"})
-        folder, found = os.path.join(runs, name), {}
-        for entry in os.listdir(folder) if os.path.isdir(folder) else ():
-            if match := re.fullmatch(r"(.+)\.s(\d+)\.trec(\.gz)?", entry):
-                found.setdefault(match[1], {})[int(match[2])] = os.path.join(folder, entry)
-        absent += [] if found else [folder]
-        for method in sorted(found, key=method_order):
-            seeds = sorted(found[method])
-            xs = [_judge(found[method][seed], qrels, path, docids) for seed in seeds]
-            missing = max(np.count_nonzero(~x.present) for x in xs)
-            for measure, _, function in measures:
-                values = np.array([function(x) for x in xs])              # (seeds, T)
-                row = {"table": "2", "method": method, "lang": name, "measure": measure,
-                       "value": round(float(values.mean()), 6), "n_queries": T, "seeds": seeds,
-                       "signature": signature(measure, qrels, T, missing), **head}
-                if len(seeds) > 1:
-                    by_seed = values.mean(1)
-                    row |= {"std": round(float(by_seed.std(ddof=1)), 6), "by_seed": by_seed.round(6).tolist()}
-                per_query = zip(map(_str, qrels.qids), values.mean(0).round(6).tolist())
-                rows.append(row | {"per_query": dict(per_query)})
+        for table, folder in {"2": runs, **(studies or {})}.items():
+            found = _score_runs(table, os.path.join(folder, name), head | {"lang": name}, qrels, path, docids,
+                                SCORED if table == "2" else ("map",))
+            rows += found
+            absent += [os.path.join(folder, name)] * (table == "2" and not found)
     if not any(row["table"] == "2" for row in rows):
         raise ValueError(f"{runs}: no run; expected files <set>/<method>.s<seed>.trec")
     for folder in absent:
         print(f"note: no run in {folder}", file=sys.stderr)
+    return rows + _merged([row for path in extra for row in read_rows(path)])
+
+
+def _score_runs(table, folder, head, qrels, qrels_path, docids, measures):
+    """Rows of every method with runs FOLDER/<method>.s<seed>.trec."""
+    rows, found = [], {}
+    for entry in os.listdir(folder) if os.path.isdir(folder) else ():
+        if match := re.fullmatch(r"(.+)\.s(\d+)\.trec(\.gz)?", entry):
+            found.setdefault(match[1], {})[int(match[2])] = os.path.join(folder, entry)
+    for method in sorted(found, key=method_order):
+        seeds = sorted(found[method])
+        xs = [_judge(found[method][seed], qrels, qrels_path, docids) for seed in seeds]
+        missing = max(np.count_nonzero(~x.present) for x in xs)
+        for measure, _, function in parse_measures(measures):
+            values = np.array([function(x) for x in xs])                  # (seeds, T)
+            per_query = zip(map(_str, qrels.qids), values.mean(0).round(6).tolist())
+            rows.append({"table": table, "method": method, "measure": measure, "n_queries": values.shape[1],
+                         "signature": signature(measure, qrels, values.shape[1], missing), **head,
+                         **_over_seeds(seeds, values.mean(1)), "per_query": dict(per_query)})
     return rows
+
+
+def _over_seeds(seeds, values):
+    """The fields of a row that come from one value a seed."""
+    fields = {"value": round(float(np.mean(values)), 6), "seeds": list(seeds)}
+    if len(seeds) > 1:
+        fields |= {"std": round(float(np.std(values, ddof=1)), 6), "by_seed": np.round(values, 6).tolist()}
+    return fields
+
+
+def _merged(rows):
+    """Rows of one seed each -> one row for all the seeds of a cell."""
+    cells = {}
+    for row in rows:
+        cells.setdefault(_key(row), []).append(row)
+    return [{**same[0], **_over_seeds([seed for row in same for seed in row["seeds"]],
+                                      [row["value"] for row in same])} if same[0]["seeds"] else same[0]
+            for same in cells.values()]
 
 
 def read_rows(path):
@@ -852,13 +884,40 @@ def _table_1(rows):
 
 
 def _table_2(rows):
-    cells = pivot(rows, "2", "map")
+    """Every method, and OPTICAL's gain over translation."""
+    text, low = _comparison(pivot(rows, "2", "map"), "Table 2: methods")
+    for method in ("nmt", "bm25-nmt"):
+        if low.get(method) and OURS in low:
+            gain = low[OURS] / low[method] - 1
+            text += (f"\nOPTICAL against {METHODS[method]}, low resource: {gain:+.1%} "
+                     "(the paper, NMT: +13.7%).")
+    return text + "\n" * ("(the paper" in text)
+
+
+def _study(rows, table):
+    """One table of changed settings, with the rows of table 2 that they change."""
+    cells, base = pivot(rows, table, "map"), pivot(rows, "2", "map")
+    sets = {s for line in cells.values() for s in line}
+    kept = sorted({re.search(r"methods=([^,]+)|$", variant)[1] or OURS for variant in cells})
+    base = {m: {s: row for s, row in base[m].items() if s in sets} for m in kept if m in base}
+    pairs = {row["value"] for row in rows if row["table"] == "1" and row["lang"] in sets
+             and row["measure"] == "pairs"}
+    note = f"Rows by name: as in table 2 ({' or '.join(map(str, sorted(pairs)))} pairs).\n"
+    return _comparison(base | cells, f"Table {table}: {TITLES[table]}", note, table == "3")[0]
+
+
+def _comparison(cells, title, intro="", tested=True):
+    """A table of MAP by method and test set with means, gap and, if `tested`, significance against OPTICAL.
+
+    Returns the text and {method: MAP on the low-resource languages}.
+    """
     methods = sorted(cells, key=method_order)
     heads = {s: row for line in cells.values() for s, row in line.items()}
     groups = {g: [s for s in heads if heads[s].get("class") == g] for g in ("low", "high")}
     columns = {s: [s] for s in dict.fromkeys([*groups["low"], *groups["high"], *heads])}
-    columns |= {f"{g} mean": sets for g, sets in groups.items() if sets}
-    rivals = [method for method in methods if method not in (OURS, CEILING)]
+    columns |= {f"{g} mean": sets for g, sets in groups.items() if len(sets) > 1}
+    whole = {g: f"{g} mean" if len(sets) > 1 else (sets or [None])[0] for g, sets in groups.items()}
+    rivals = [method for method in methods if method not in (OURS, CEILING)] if tested else []
 
     def parts(method, column):
         """The rows of a column's test sets, or none where one is missing."""
@@ -889,7 +948,7 @@ def _table_2(rows):
         if all("by_seed" in row and row["seeds"] == found[0]["seeds"] for row in found):
             text += f" ± {np.mean([row['by_seed'] for row in found], axis=0).std(ddof=1):.3f}"
         others = [m for m in rivals if (m, column) in means]
-        best = all(means[method, column] >= means[m, column] for m in others)
+        best = tested and all(means[method, column] >= means[m, column] for m in others)
         sure = others and all(better.get((m, column)) for m in others) if method == OURS else verdict is False
         return (f"**{text}**" if best and sure else text) + {True: "†", False: "‡", None: ""}[verdict]
 
@@ -897,7 +956,7 @@ def _table_2(rows):
     for method in methods:
         lines.append([METHODS.get(method, method), *(cell(method, column) for column in columns)])
         if all(groups.values()):
-            low, high = means.get((method, "low mean")), means.get((method, "high mean"))
+            low, high = means.get((method, whole["low"])), means.get((method, whole["high"]))
             lines[-1].append("" if None in (low, high) else f"{high - low:.3f}")
     header += ["gap"] if all(groups.values()) else []
     seeds = sorted({tuple(row["seeds"]) for line in cells.values() for row in line.values()})
@@ -906,23 +965,55 @@ def _table_2(rows):
         ", ".join(f"{_heading(heads[s])} {heads[s]['n_queries']}" for s in heads) + " queries.",
         "Seeds " + " or ".join("{" + ", ".join(map(str, some)) + "}" for some in seeds) + ";",
         "with several, mean ± standard deviation over seeds.",
-        "Low and high mean: over test sets, unweighted; gap: high mean - low mean.",
+        "Low and high mean: over test sets, unweighted; gap: high mean - low mean."]
+    note += [
         f"† OPTICAL is significantly better, ‡ significantly worse than this (p < {ALPHA}):",
         "two-sided paired t-tests over queries, each query's value its mean over seeds; for a mean, over the",
         "queries of its test sets, one in several languages (same judgements) counting once, by its mean;",
         f"Holm correction over the table's {len(tests)} comparisons, the ceiling excepted.",
         "Bold: the best of its column, the ceiling excepted, where that is significant:",
-        "OPTICAL above every other method, or another method above OPTICAL."]
-    text = "## Table 2: methods\n\n" + markdown(header, lines) + "\n" + "\n".join(note) + "\n"
-    if (OURS, "low mean") in means and means.get(("nmt", "low mean")):
-        gain = means[OURS, "low mean"] / means["nmt", "low mean"] - 1
-        text += f"\nOPTICAL above late interaction on NMT, low mean: {gain:+.1%} (the paper: +13.7%).\n"
+        "OPTICAL above every other method, or another method above OPTICAL."] if tested else []
+    text = f"## {title}\n\n" + markdown(header, lines) + "\n" + intro + "\n".join(note) + "\n"
     signed = {}
     for s in (s for s in columns if s in heads):
         for method in (method for method in methods if s in cells[method]):
             signed.setdefault((s, cells[method][s]["signature"]), []).append(method)
     listed = "".join(f"- {s}: `{mark}` ({', '.join(users)})\n" for (s, mark), users in signed.items())
-    return f"{text}\nSignatures:\n{listed}"
+    low = {m: means[m, whole["low"]] for m in methods if (m, whole["low"]) in means}
+    return f"{text}\nSignatures:\n{listed}", low
+
+
+def _plain(rows, table, measure):
+    """Any other table: methods by test sets, with their mean."""
+    cells = pivot(rows, table, measure)
+    heads = {column: row for line in cells.values() for column, row in line.items()}
+
+    def cell(values, std=None):
+        return f"{np.mean(values):.3f}" + (f" ± {std:.3f}" if std is not None else "")
+    lines = []
+    for method, line in cells.items():
+        found = [line[c]["value"] for c in heads if c in line]
+        mean = cell(found) if len(found) == len(heads) else ""
+        lines.append([METHODS.get(method, method), *(
+            cell(line[c]["value"], line[c].get("std")) if c in line else "" for c in heads), mean])
+    header = ["method", *(_heading(row) for row in heads.values()), "mean"]
+    seeds = sorted({tuple(row.get("seeds", ())) for line in cells.values() for row in line.values()})
+    note = "".join(f"- {c}: n {row['n_queries']}, `{row['signature']}`\n" for c, row in heads.items())
+    return (f"## Table {table}: {TITLES.get(table, '')} ({measure})\n\n" + markdown(header, lines)
+            + f"\nSeeds {' or '.join(str(set(some)) for some in seeds)}.\n\nSignatures:\n{note}")
+
+
+def _table_11(rows):
+    """What each method costs; times are the machine's, so this table is not the same twice."""
+    cells = pivot(rows, "11", columns="measure")
+    heads = {"seconds": "training, s", "tokens_per_s": "tokens/s", "memory_gb": "peak memory, GB",
+             "search_ms_per_query": "search, ms/query"}
+    shown = [m for m in heads if any(m in line for line in cells.values())]
+    lines = [[METHODS.get(method, method), *(f"{line[m]['value']:,.1f}" if m in line else "" for m in shown)]
+             for method, line in sorted(cells.items(), key=lambda item: method_order(item[0]))]
+    device = next(row["name"] for row in rows if row["table"] == "11")
+    return ("## Table 11: cost\n\n" + markdown(["method", *(heads[m] for m in shown)], lines)
+            + f"\nMedians over languages and seeds; memory: the process's peak. Device: {device}.\n")
 
 
 def tables(rows):
@@ -931,13 +1022,13 @@ def tables(rows):
     for table in sorted({row["table"] for row in rows}, key=lambda table: (len(table), table)):
         if table in ("1", "2"):
             texts.append(_table_1(rows) if table == "1" else _table_2(rows))
-            continue
-        for measure in dict.fromkeys(row["measure"] for row in rows if row["table"] == table):
-            cells = pivot(rows, table, measure)
-            heads = list(dict.fromkeys(column for line in cells.values() for column in line))
-            lines = [[METHODS.get(m, m), *(f"{line[c]['value']:.3f}" if c in line else "" for c in heads)]
-                     for m, line in cells.items()]
-            texts.append(f"## Table {table}: {measure}\n\n" + markdown(["method", *heads], lines))
+        elif table in ("3", "4", "5", "6"):
+            texts.append(_study(rows, table))
+        elif table == "11":
+            texts.append(_table_11(rows))
+        else:
+            texts += [_plain(rows, table, measure) for measure in
+                      dict.fromkeys(row["measure"] for row in rows if row["table"] == table)]
     return "\n".join(texts)
 
 
@@ -997,6 +1088,8 @@ def _arguments(argv):
     p.add_argument("--data", required=True, help="folder with collection.json")
     p.add_argument("--runs", required=True, help="folder with <set>/<method>.s<seed>.trec")
     p.add_argument("--subwords", help="JSON file {lang: subwords per word}, for table 1 (default: left out)")
+    p.add_argument("--study", nargs="+", default=[], metavar="TABLE=FOLDER", help="runs of further tables")
+    p.add_argument("--extra", nargs="*", default=[], help="JSON files of rows to take over, one a seed")
     p.add_argument("--out", required=True, help="scores.json to write")
     p = add("tables", "write the tables of scores.json as Markdown")
     p.add_argument("scores", help="scores.json")
@@ -1025,6 +1118,7 @@ def _run(subcommand, out=None, scores=None, **args):
         if args["subwords"]:
             with open(args["subwords"], encoding="utf-8") as file:
                 args["subwords"] = json.load(file)
+        args["studies"] = dict(study.split("=", 1) for study in args.pop("study"))
         rows = score(**args)
         write_rows(out, rows)
         for row in (row for row in rows if row["measure"] == "map"):

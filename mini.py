@@ -51,10 +51,12 @@ YEARS = range(1961, 2021)
 # pretrain in sentences; train, dev in sentence pairs; pairs: how many of train, from its start, table 2 uses
 SIZES = {"pretrain": {"en": 20000, "high": 10000, "low": 1500}, "train": {"high": 4000, "low": 2000},
          "pairs": {"high": 2000, "low": 500}, "dev": 300,
-         "queries": 2000, "dev_queries": 150, "topics": 140, "docs": 1300, "near": 6}
+         "queries": 2000, "dev_queries": 150, "topics": 140, "docs": 1300, "near": 6,
+         "wiki": {"high": 1000, "low": 250}}
 SMOKE = {"pretrain": {"en": 250, "high": 75, "low": 30}, "train": {"high": 60, "low": 60},
          "pairs": {"high": 60, "low": 60}, "dev": 20,
-         "queries": 40, "dev_queries": 10, "topics": 20, "docs": 80, "near": 1}
+         "queries": 40, "dev_queries": 10, "topics": 20, "docs": 80, "near": 1,
+         "wiki": {"high": 30, "low": 20}}
 
 
 class Event(NamedTuple):
@@ -598,6 +600,26 @@ def _train(seed, n, avoid):
             "dev_queries": _say_topics("en", dev, seed, "dev"), "dev_qrels": qrels}
 
 
+def _wiki(langs, seed, sizes, avoid):
+    """Articles of an encyclopaedia in English, and for each language the titles of those it has too.
+
+    A title is the first event in short, "The thief traded a cow"; real Wikipedia queries are first sentences
+    too (Sasaki et al. 2018). The larger a language, the more titles: its first ones are those of a smaller.
+    """
+    rng, articles, titles = random.Random(f"{seed}/wiki"), {}, {}
+    while len(articles) < max(sizes.values()):
+        event = draw(rng, full=True, avoid=avoid)
+        short = event._replace(mod=None, place=None, time=None)
+        if short not in articles:
+            articles[short] = _document(rng, event, avoid)
+    shorts, docs = list(articles), {f"w{i:04d}": a for i, a in enumerate(articles.values(), 1)}
+    for lang in langs:
+        rng, some = random.Random(f"{seed}/titles/{lang}"), shorts[:sizes[LANGS[lang][2]]]
+        said = (text(sentence(lang, short, rng)).rstrip(".") for short in some)
+        titles[lang] = dict(zip(docs, said))
+    return {"docs": _say_documents("en", docs, seed, "wiki"), "titles": titles}
+
+
 def collection(seed=1, langs=None, smoke=False):
     """The whole collection as a dict, the same for the same arguments.
 
@@ -630,4 +652,5 @@ def collection(seed=1, langs=None, smoke=False):
               (("pretrain", len(pretrain)), ("documents", len(documents)), ("topics", len(topics)))]
     return {"profile": "mini", "seed": seed, "langs": info, "pretrain": pretrain,
             "train": _train(seed, n, avoid), "bitext": bitext,
-            "docs": {"mini": render_documents("en", seed, smoke)}, "tests": tests, "counts": counts}
+            "docs": {"mini": render_documents("en", seed, smoke)}, "tests": tests, "counts": counts,
+            "wiki": _wiki(langs, seed, n["wiki"], avoid)}

@@ -9,7 +9,8 @@ Transport Distillation", WSDM 2023, arXiv 2301.12566. Read top to bottom, beside
     3. fit           one training loop for everything below; resumes bit for bit
     4. pretrain      masked language model on the embedded collection (the mini profile)
     5. teacher       English queries, English documents, in-batch and hard negatives         (3)
-    6. objectives    optical, mean, greedy, contrastive: a student from bitext alone         (4)-(7)
+    6. objectives    optical, mean, greedy, contrastive: a student from bitext alone         (4)-(7);
+                     code-switch, translate-train, wikiclir: from queries with judgements   (3)
     7. search        exact, over token vectors in a memory map
     8. commands      pretrain, teacher, tune, distil, search, rerank, subwords
 
@@ -32,6 +33,7 @@ import copy
 import hashlib
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -52,7 +54,8 @@ import data
 import evaluate
 import ot
 
-METHODS = ("optical", "mean", "greedy", "contrastive")
+OBJECTIVES = ("optical", "mean", "greedy", "contrastive")         # from bitext alone
+METHODS = OBJECTIVES + ("code-switch", "translate-train", "wikiclir")
 
 
 # --------------------------------------------------------------------------------------- 1. Encoder
@@ -115,12 +118,15 @@ class Encoder(nn.Module):
         """Arrays of token ids -> ids (B, L) int64 and mask (B, L) bool, on the encoder's device."""
         return pad(rows, self.tokenizer.pad_token_id or 0, self.projection.weight.device)
 
-    def forward(self, ids, mask):
-        """ids (B, L) int64, mask (B, L) bool -> vectors (B, L, H) float32 of unit length."""
+    def project(self, ids, mask):
+        """ids (B, L) int64, mask (B, L) bool -> W h of equation (1), (B, L, H) float32, of any length."""
         with torch.autocast(ids.device.type, dtype=torch.bfloat16) if self.bf16 else nullcontext():
             h = self.backbone(input_ids=ids, attention_mask=mask.long()).last_hidden_state  # (B, L, hidden)
-            vectors = self.projection(h)                                         # (B, L, H)
-        return F.normalize(vectors.float(), dim=-1)
+            return self.projection(h).float()                                    # (B, L, H)
+
+    def forward(self, ids, mask):
+        """ids (B, L) int64, mask (B, L) bool -> vectors (B, L, H) float32 of unit length."""
+        return F.normalize(self.project(ids, mask), dim=-1)
 
     def save(self, folder):
         """Hugging Face layout (AutoModel, AutoTokenizer load it) plus the projection as PyLate keeps it."""
@@ -176,6 +182,13 @@ def pad(rows, pad_id, device):
     return torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
 
 
+def fill(mask, rows):
+    """Arrays of numbers, one a text, at the True places of mask (B, L), else 0: (B, L) float32."""
+    out = torch.zeros(mask.shape, device=mask.device)
+    out[mask] = torch.from_numpy(np.concatenate(rows)).to(out)
+    return out
+
+
 def on_grid(vectors):
     """Round the components of unit vectors to multiples of 1/2048, so that search is exact arithmetic.
 
@@ -190,12 +203,14 @@ def on_grid(vectors):
 class Vectors:
     """Token vectors of many texts, flat in a float16 memory map: text i owns rows offsets[i] to offsets[i+1].
 
-    Written once by `encode`, on the grid of `on_grid`; may be larger than memory.
+    Written once by `encode`, on the grid of `on_grid`; may be larger than memory. Beside them the norms that
+    they had before they became unit vectors, for marginals by norm.
     """
 
     def __init__(self, folder):
         self.flat = np.load(Path(folder) / "vectors.npy", mmap_mode="r")         # (tokens, H)
         self.offsets = np.load(Path(folder) / "offsets.npy")                     # (texts + 1,)
+        self.norms = np.load(Path(folder) / "norms.npy", mmap_mode="r")          # (tokens,)
         self.lengths = np.diff(self.offsets)                                     # (texts,)
 
     def __len__(self):
@@ -208,6 +223,10 @@ class Vectors:
         out = np.zeros((*mask.shape, self.flat.shape[1]), dtype=np.float32)      # (B, L, H)
         out[mask] = np.concatenate([self.flat[self.offsets[i]:self.offsets[i + 1]] for i in index])
         return torch.from_numpy(out).to(device), torch.from_numpy(mask).to(device)
+
+    def token_norms(self, index, mask):
+        """The norms of the texts in `index` where mask (B, L) is True, else 0: (B, L) float32."""
+        return fill(mask, [self.norms[self.offsets[i]:self.offsets[i + 1]] for i in index])
 
     @classmethod
     def encode(cls, folder, encoder, texts, kind, max_tokens=None, batch_tokens=8192, name=""):
@@ -225,14 +244,17 @@ class Vectors:
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         shape = (int(offsets[-1]), encoder.dim)
         flat = np.lib.format.open_memmap(part / "vectors.npy", "w+", np.float16, shape)
+        norms = np.empty(shape[0], np.float32)
         encoder.eval()
         with torch.inference_mode():
             for index in tqdm(token_batches(lengths, batch_tokens), disable=None, desc=name):
-                vectors = encoder(*encoder.pad([rows[i] for i in index]))
-                vectors = on_grid(vectors).half().cpu().numpy()       # (B, L, H)
-                for i, v in zip(index, vectors):
+                raw = encoder.project(*encoder.pad([rows[i] for i in index]))   # (B, L, H)
+                vectors = on_grid(F.normalize(raw, dim=-1)).half().cpu().numpy()
+                for i, v, n in zip(index, vectors, raw.norm(dim=-1).cpu().numpy()):
                     flat[offsets[i]:offsets[i + 1]] = v[:len(rows[i])]
+                    norms[offsets[i]:offsets[i + 1]] = n[:len(rows[i])]
         flat.flush()
+        np.save(part / "norms.npy", norms)
         np.save(part / "offsets.npy", offsets)
         os.replace(part, folder)
         return cls(folder)
@@ -381,13 +403,14 @@ def train_tokenizer(sentences, vocab, folder):
     Lower case, NFC. Accents are kept: stripping them, as BERT does, deletes the vowel signs of Devanagari.
     N.B. not WordPiece: that trainer breaks ties by a random hash, so each run would make another vocabulary.
     """
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
     specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[unused0]", "[unused1]"]
     tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     pieces = [pre_tokenizers.Punctuation(), pre_tokenizers.Metaspace()]
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(pieces)
+    tokenizer.decoder = decoders.Metaspace()
     tokenizer.train_from_iterator(sentences, trainers.BpeTrainer(
         vocab_size=vocab, special_tokens=specials, min_frequency=2, show_progress=False))
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -460,12 +483,33 @@ def teacher_loss(encoder, query_rows, doc_rows, target, other):
     """
     q, q_mask = encoder.pad(query_rows)
     d, d_mask = encoder.pad(doc_rows)
-    scores = maxsim(encoder(q, q_mask), q_mask, encoder(d, d_mask), d_mask)      # (Q, D)
+    loss, stats = ranking_loss(encoder(q, q_mask), q_mask, encoder(d, d_mask), d_mask, target, other)
+    return loss, {**stats, "tokens": int(q_mask.sum() + d_mask.sum())}
+
+
+def ranking_loss(query, query_mask, doc, doc_mask, target, other):
+    """Equation (3) from vectors (Q, N, H) and (D, L, H) with their masks; target and other as above."""
+    scores = maxsim(query, query_mask, doc, doc_mask)                            # (Q, D)
     scores = scores.masked_fill(other.to(scores.device), -torch.inf)
     target = target.to(scores.device)
-    hits = (scores.argmax(1) == target).float().mean()
-    tokens = int(q_mask.sum() + d_mask.sum())
-    return F.cross_entropy(scores, target), {"accuracy": hits.detach(), "tokens": tokens}
+    return F.cross_entropy(scores, target), {"accuracy": (scores.argmax(1) == target).float().mean()}
+
+
+def documents_of(batch, relevant, negatives, rng):
+    """The documents of a batch [(qid, positive, [negative, ...]), ...]: positives, then `negatives` a query.
+
+    Returns the documents, each once; target (Q,), the place of each positive; other (Q, D) bool, which
+    further documents are in relevant[qid].
+    """
+    names = [positive for _, positive, _ in batch]
+    for _, _, found in batch:
+        if found and negatives:
+            names += [found[i] for i in rng.permutation(len(found))[:negatives]]
+    names = list(dict.fromkeys(names))                # a document met twice is encoded once
+    place = {d: i for i, d in enumerate(names)}
+    target = torch.tensor([place[positive] for _, positive, _ in batch])
+    other = torch.tensor([[d in relevant[qid] and d != own for d in names] for qid, own, _ in batch])
+    return names, target, other
 
 
 def teacher(args):
@@ -494,14 +538,7 @@ def teacher(args):
     def loss_of(index, step):
         rng = np.random.default_rng([args.seed, step])
         batch = [triples[i] for i in index]
-        names = [d for _, d, _ in batch]
-        for _, _, negatives in batch:
-            if negatives and args.negatives:
-                names += [negatives[i] for i in rng.permutation(len(negatives))[:args.negatives]]
-        names = list(dict.fromkeys(names))            # a document met twice is encoded once
-        place = {d: i for i, d in enumerate(names)}
-        target = torch.tensor([place[d] for _, d, _ in batch])
-        other = torch.tensor([[d in relevant[q] and d != own for d in names] for q, own, _ in batch])
+        names, target, other = documents_of(batch, relevant, args.negatives, rng)
         return teacher_loss(encoder, [query_ids[q] for q, _, _ in batch], [doc_ids[d] for d in names],
                             target, other)
 
@@ -524,18 +561,31 @@ def teacher(args):
 
 # ------------------------------------------------------------------------------------ 6. Objectives
 
-def optical_loss(student, s_mask, teacher, t_mask, epsilon=0.1, iterations=100, tol=1e-4):
+# The ablation's other ways to a plan (table 3): (cost, a, b, epsilon) -> ot.Transport.
+PLANS = {"sinkhorn": lambda *problem: ot.sinkhorn(*problem, max_iter=100, tol=1e-4, warn=False),
+         "unbalanced": lambda *problem: ot.unbalanced(*problem, max_iter=100, tol=1e-4, warn=False),
+         "ipot": lambda C, a, b, epsilon: ot.ipot(C, a, b, warn=False),
+         "exact": lambda C, a, b, epsilon: ot.exact(C, a, b, warn=False),
+         "uniform": lambda C, a, b, epsilon: ot.uniform(C, a, b),
+         "greedy": lambda C, a, b, epsilon: ot.greedy(C, a, b)}
+COSTS = {"cosine": ot.cosine_cost, "sqeuclidean": ot.sqeuclidean_cost}
+
+
+def optical_loss(student, s_mask, teacher, t_mask, epsilon=0.1, plan="sinkhorn", cost="cosine",
+                 s_weights=None, t_weights=None):
     """Equation (4): student (B, M, H), teacher (B, N, H), masks -> (loss, stats).
 
     The plan is a constant: the gradient by C is P, the derivative of the entropic transport value, not of
-    <P, C> itself (see ot.py). Float32 whatever the encoder computes in.
+    <P, C> itself (see ot.py). Float32 whatever the encoder computes in. `plan`, `cost` and weights (B, M),
+    (B, N) for marginals that are not uniform are for the ablation.
     """
-    cost = ot.cosine_cost(teacher, student)                                      # (B, N, M)
-    if not torch.isfinite(cost).all():
-        return cost.mean(), {}  # the student has diverged: no plan, and fit() stops at the NaN
-    transport = ot.sinkhorn(cost.detach(), ot.uniform_marginal(t_mask), ot.uniform_marginal(s_mask), epsilon,
-                            max_iter=iterations, tol=tol, warn=False)
-    loss = ot.transport_loss(cost, transport.plan)                               # (B,)
+    C = COSTS[cost](teacher, student)                                            # (B, N, M)
+    if not torch.isfinite(C).all():
+        return C.mean(), {}  # the student has diverged: no plan, and fit() stops at the NaN
+    a, b = (ot.uniform_marginal(mask) if weights is None else ot.weighted_marginal(weights, mask)
+            for weights, mask in ((t_weights, t_mask), (s_weights, s_mask)))
+    transport = PLANS[plan](C.detach(), a, b, epsilon)
+    loss = ot.transport_loss(C, transport.plan)                                  # (B,)
     return loss.mean(), {"plan_entropy": ot.plan_entropy(transport.plan).mean(),
                          "marginal_error": transport.error.mean()}
 
@@ -582,8 +632,8 @@ class Bitext:
         if entry is None:
             raise ValueError(f"{root}/collection.json: no language {lang!r}; "
                              f"run data.py prepare with --langs {lang}")
-        self.lang, self.teacher, self.max_tokens = lang, teacher, max_tokens
-        self.cache = Path(cache) / lang
+        self.lang, self.teacher, self.max_tokens, self.lexicon = lang, teacher, max_tokens, None
+        self.cache = Path(cache) / (lang + "-augmented" * teacher.augment)
         train = data.read_bitext(Path(root) / entry["train"])[:pairs or entry["pairs"]]
         self.dev = data.read_bitext(Path(root) / entry["dev"])
         english = teacher.tokens([e for e, _ in train], "query", max_tokens + 1)
@@ -593,10 +643,10 @@ class Bitext:
             raise ValueError(f"{Path(root) / entry['train']}: no pair of at most {max_tokens} tokens; "
                              "raise --max-tokens")
         self.train, self.rows = [train[i] for i in keep], [source[i] for i in keep]
-        self.english = [e for e, _ in self.train]
+        self.english, self.english_rows = [e for e, _ in self.train], [english[i] for i in keep]
         print(f"  {lang}: {len(keep):,} of {len(train):,} pairs have at most {max_tokens} tokens a side",
               flush=True)
-        self._vectors = {}
+        self._vectors, self._weights = {}, {}
 
     def vectors(self, kind):
         """Teacher vectors of the English sides, as "query" (optical, mean, greedy) or "doc" (contrastive)."""
@@ -605,6 +655,46 @@ class Bitext:
                 self.cache / f"{kind}-{len(self.english)}", self.teacher, self.english, kind, self.max_tokens,
                 name=f"teacher vectors of {self.lang} bitext, as {kind}")
         return self._vectors[kind]
+
+    def idf(self, side, index, mask):
+        """idf of the tokens of one side, "english" or "source", as marginal weights, 0 on padding: (B, L)."""
+        if side not in self._weights:
+            rows = self.english_rows if side == "english" else self.rows
+            df = np.bincount(np.concatenate([np.unique(row) for row in rows]),
+                             minlength=len(self.teacher.tokenizer))              # (vocabulary,)
+            idf = np.log((len(rows) + 1) / (df + 0.5))           # near 0 for [CLS], [SEP] and the marker
+            self._weights[side] = [idf[row] for row in rows]
+        return fill(mask, [self._weights[side][i] for i in index])
+
+    def loss(self, student, method, index, step, args):
+        """The loss of one batch by equations (4) to (7), its statistics and its number of tokens."""
+        rows = [self.rows[i] for i in index]
+        if args.mix:                    # table 5: words of the source sentence give way to English ones
+            if self.lexicon is None:
+                self.lexicon = baselines.read_lexicon(Path(args.lexicon) / f"{self.lang}-en.txt")
+            draw = random.Random(f"{args.seed}/{step}")
+            texts = [baselines.code_switch(self.train[i][1], [self.lexicon], args.mix, draw) for i in index]
+            rows = student.tokens(texts, "query", self.max_tokens)
+        ids, s_mask = student.pad(rows)
+        raw = student.project(ids, s_mask)
+        s = F.normalize(raw, dim=-1)                                             # (B, M, H)
+        vectors = self.vectors("doc" if method == "contrastive" else "query")
+        t, t_mask = vectors.batch(index, args.device)                            # (B, N, H)
+        if method == "contrastive":
+            english = [self.english[i] for i in index]
+            same = torch.tensor([[a == b for b in english] for a in english])
+            loss, stats = contrastive_loss(s, s_mask, t, t_mask, same, args.tau)
+        elif method == "optical":
+            weights = {}
+            if args.marginals == "idf":
+                weights = {"s_weights": self.idf("source", index, s_mask),
+                           "t_weights": self.idf("english", index, t_mask)}
+            elif args.marginals == "norm":
+                weights = {"s_weights": raw.norm(dim=-1), "t_weights": vectors.token_norms(index, t_mask)}
+            loss, stats = optical_loss(s, s_mask, t, t_mask, args.epsilon, args.plan, args.cost, **weights)
+        else:
+            loss, stats = (mean_loss if method == "mean" else greedy_loss)(s, s_mask, t, t_mask)
+        return loss, {**stats, "tokens": int(s_mask.sum())}
 
     def dev_map(self, student):
         """MAP of known-item search on held-out pairs: each source sentence must find its English side.
@@ -620,35 +710,104 @@ class Bitext:
         return mean_ap(qrels, search(student, queries, index, list(docs), 100, self.max_tokens))
 
 
-def distil_one(bitext, method, lr, folder, args):
-    """Train one student of `bitext.teacher` with one objective; returns it and what it cost.
+class Questions:
+    """Queries with judged English documents, in or mixed with another language: the supervised baselines.
+
+    code-switch      English training queries, each word replaced by a translation of the lexicon with
+                     probability `switch`, drawn anew at every step                    (Litschko et al. 2023)
+    translate-train  English training queries as `nmt.py train` translated them
+    wikiclir         titles of the language's Wikipedia, their English articles          (Sasaki et al. 2018)
+
+    The loss is the teacher's (3), its documents' vectors held constant: as in every student, only the query
+    encoder is trained.
+    """
+
+    def __init__(self, root, lang, method, teacher, cache, args):
+        root, manifest = Path(root), data.load_manifest(root)
+        paths, self.lexicon = manifest["train"], None
+        if method == "wikiclir":
+            paths = manifest["langs"][lang].get("wiki")
+            if not paths:
+                raise ValueError(f"{root}/collection.json: no Wikipedia titles for {lang}; "
+                                 "leave wikiclir out of --methods")
+        triples = data.read_triples(root / paths["triples"])
+        self.queries = english = data.read_tsv(root / paths["queries"])
+        if method == "code-switch":
+            self.lexicon = baselines.read_lexicon(Path(args.lexicon) / f"en-{lang}.txt",
+                                                  args.lexicon_size or None)
+        elif method == "translate-train":
+            self.queries = data.read_tsv(Path(args.translations) / f"en-{lang}" / "train.tsv")
+        docs = data.read_tsv(root / paths["docs"])
+        self.relevant, place = {}, {docid: i for i, docid in enumerate(docs)}
+        for qid, docid, _ in triples:
+            self.relevant.setdefault(qid, set()).add(place[docid])
+        if args.mine:
+            bm25 = baselines.BM25(docs)
+            triples = [(q, d, neg or bm25.negatives(english[q], {d}, args.mine)) for q, d, neg in triples]
+        self.triples = [(q, place[d], [place[n] for n in negatives]) for q, d, negatives in triples]
+        self.seed, self.negatives, self.switch = args.seed, args.negatives, args.switch
+        name = "wiki-" + lang if method == "wikiclir" else "train"
+        self.vectors = Vectors.encode(Path(cache) / f"{name}-documents", teacher, list(docs.values()), "doc",
+                                      name=f"{name} documents")
+        self.rows = teacher.tokens([self.queries[qid] for qid, _, _ in self.triples], "query")
+
+    def loss(self, student, method, index, step, args):
+        """Equation (3) of one batch: queries of the other language, the teacher's document vectors."""
+        rng = np.random.default_rng([self.seed, step])
+        batch, rows = [self.triples[i] for i in index], [self.rows[i] for i in index]
+        if self.lexicon is not None:
+            draw = random.Random(f"{self.seed}/{step}")
+            rows = student.tokens([baselines.code_switch(self.queries[qid], [self.lexicon], self.switch, draw)
+                                   for qid, _, _ in batch], "query")
+        documents, target, other = documents_of(batch, self.relevant, self.negatives, rng)
+        ids, mask = student.pad(rows)
+        d, d_mask = self.vectors.batch(np.array(documents), args.device)
+        loss, stats = ranking_loss(student(ids, mask), mask, d, d_mask, target, other)
+        return loss, {**stats, "tokens": int(mask.sum())}
+
+
+def lesson(method, lang, teacher, texts, args):
+    """What a student of `method` learns from, kept in `texts`: a Bitext, or Questions with a Bitext's dev."""
+    if args.augment not in (None, teacher.augment):
+        teacher = copy.copy(teacher)
+        teacher.augment = args.augment
+    key = (lang, teacher.augment, args.pairs, args.max_tokens)
+    if key not in texts:
+        texts.clear()
+        texts[key] = Bitext(args.data, lang, teacher, args.cache, args.pairs, args.max_tokens)
+    if method in OBJECTIVES:
+        return texts[key], texts[key]
+    return Questions(args.data, lang, method, teacher, args.cache, args), texts[key]
+
+
+def start_student(teacher, args):
+    """The student before its first step: the teacher's copy (or its encoder, bare), perhaps partly frozen."""
+    student = copy.deepcopy(teacher)
+    if args.init == "bare":
+        torch.manual_seed(args.seed)
+        made = read_json(Path(args.teacher) / "args.json")["args"]
+        bare = Encoder.load(made["encoder"], teacher.dim, teacher.query_tokens, teacher.doc_tokens)
+        student.load_state_dict(bare.state_dict())
+    if args.layers:
+        blocks = next(m for m in student.backbone.modules() if isinstance(m, nn.ModuleList))
+        student.backbone.requires_grad_(False)
+        blocks[-args.layers:].requires_grad_(True)
+    student.set_dropout(args.dropout)
+    return student
+
+
+def distil_one(source, lang, method, lr, teacher, folder, args):
+    """Train one student of `teacher` on `source` with one objective; returns it and what it cost.
 
     The student is the teacher's copy; only this copy, the query encoder, is trained. Every objective sees the
     same pairs in the same batches for the same number of steps.
     """
     torch.manual_seed(args.seed)
-    student = copy.deepcopy(bitext.teacher)
-    student.set_dropout(args.dropout)
-    vectors = bitext.vectors("doc" if method == "contrastive" else "query")
-
-    def loss_of(index, step):
-        ids, s_mask = student.pad([bitext.rows[i] for i in index])
-        s = student(ids, s_mask)                                                 # (B, M, H)
-        t, t_mask = vectors.batch(index, args.device)                            # (B, N, H)
-        if method == "contrastive":
-            english = [bitext.english[i] for i in index]
-            same = torch.tensor([[a == b for b in english] for a in english])
-            loss, stats = contrastive_loss(s, s_mask, t, t_mask, same, args.tau)
-        elif method == "optical":
-            loss, stats = optical_loss(s, s_mask, t, t_mask, args.epsilon)
-        else:
-            loss, stats = (mean_loss if method == "mean" else greedy_loss)(s, s_mask, t, t_mask)
-        return loss, {**stats, "tokens": int(s_mask.sum())}
-
-    batches = length_batches([len(row) for row in bitext.rows], args.batch, args.steps, args.seed)
-    spent = fit(student, batches, loss_of, folder, lr, args.warmup, accumulate=args.accumulate,
-                log_every=args.log_every, save_every_s=args.save_every_s,
-                name=f"{bitext.lang} {method} lr {lr:g}")
+    student = start_student(teacher, args)
+    batches = length_batches([len(row) for row in source.rows], args.batch, args.steps, args.seed)
+    spent = fit(student, batches, lambda index, step: source.loss(student, method, index, step, args), folder,
+                lr, args.warmup, accumulate=args.accumulate, log_every=args.log_every,
+                save_every_s=args.save_every_s, name=f"{lang} {method} lr {lr:g}")
     return student, spent
 
 
@@ -658,19 +817,21 @@ def load_teacher(args):
     return encoder
 
 
-def finish_student(folder, lang, method, lr, args, teacher, texts, keep):
-    """done.json of one student, trained here unless it is there; `texts` holds the last language's bitext."""
+def finish_student(folder, lang, method, lr, args, teacher, texts, then=None):
+    """done.json of one student, trained here unless it is there; `texts` holds the last language's bitext.
+
+    `then`(student, folder) keeps of it what is wanted: its weights, its runs.
+    """
     unit = {"lang": lang, "method": method, "lr": lr}
-    if lang not in texts and not (folder / "done.json").exists():
-        texts.clear()
-        texts[lang] = Bitext(args.data, lang, teacher, args.cache, args.pairs, args.max_tokens)
+    if not (folder / "done.json").exists():
+        source, bitext = lesson(method, lang, teacher, texts, args)
     part = open_experiment(folder, args, unit)
     if part is not None:
-        student, spent = distil_one(texts[lang], method, lr, part, args)
-        if keep:
-            student.save(part)
-            spent = {"pairs": len(texts[lang].train), **spent}
-        close_experiment(part, folder, {**unit, "dev_map": texts[lang].dev_map(student), **spent})
+        student, spent = distil_one(source, lang, method, lr, bitext.teacher, part, args)
+        if then:
+            then(student, part)
+        dev_map = bitext.dev_map(student)
+        close_experiment(part, folder, {**unit, "dev_map": dev_map, "examples": len(source.rows), **spent})
     return read_json(folder / "done.json")
 
 
@@ -681,7 +842,7 @@ def tune(args):
     table, texts = {}, {}
     for n, (lang, method, lr) in enumerate(units, 1):
         folder = out / f"{lang}.{method}.{lr:g}"
-        dev = finish_student(folder, lang, method, lr, args, teacher, texts, keep=False)["dev_map"]
+        dev = finish_student(folder, lang, method, lr, args, teacher, texts)["dev_map"]
         table.setdefault(method, {}).setdefault(f"{lr:g}", []).append(dev)
         print(f"  tune {n} of {len(units)}: {lang} {method} lr {lr:g}: dev map {dev:.4f}", flush=True)
     means = {m: {lr: sum(v) / len(v) for lr, v in row.items()} for m, row in table.items()}
@@ -702,7 +863,7 @@ def distil(args):
         lr = args.lr or rates.get(method)
         if lr is None:
             raise ValueError(f"no learning rate for {method}: give --lr, or --lr-file of a tune that has it")
-        done = finish_student(out / lang / method, lang, method, lr, args, teacher, texts, keep=True)
+        done = finish_student(out / lang / method, lang, method, lr, args, teacher, texts, Encoder.save)
         print(f"  distil {n} of {len(units)}: {lang} {method} lr {lr:g}: dev map {done['dev_map']:.4f}, "
               f"{done['seconds']} s", flush=True)
 
@@ -753,23 +914,28 @@ def mean_ap(qrels, run):
     return sum(values.values()) / len(values)
 
 
+def document_index(args, manifest, name, teacher):
+    """The document ids of a collection and their teacher vectors, encoded once into CACHE/<name>."""
+    docs = data.read_tsv(Path(args.data) / manifest["docs"][name])
+    return list(docs), Vectors.encode(Path(args.cache) / name, teacher, list(docs.values()), "doc",
+                                      name=f"{name} documents")
+
+
 def search_command(args):
     """Runs of every test set: zero-shot, English ceiling, each student; RUNS/<set>/<method>.s<seed>.trec."""
     root, manifest, teacher = Path(args.data), data.load_manifest(args.data), load_teacher(args)
     tests = [t for t in manifest["tests"] if not args.sets or t["set"] in args.sets]
     units = [(t, m) for t in tests for m in args.methods]
-    docs, index, current = {}, {}, None
+    index, current = {}, None
     for n, (test, method) in enumerate(units, 1):
         path = Path(args.out) / test["set"] / f"{method}.s{args.seed}.trec"
         if path.exists():
             print(f"  search {n} of {len(units)}: {path} is there", flush=True)
             continue
-        name = test["docs"]
-        if name not in index:
-            docs[name] = data.read_tsv(root / manifest["docs"][name])
-            index[name] = Vectors.encode(Path(args.cache) / name, teacher, list(docs[name].values()), "doc",
-                                         name=f"{name} documents")
-        if method in ("zero-shot", "english"):
+        if test["docs"] not in index:
+            index[test["docs"]] = document_index(args, manifest, test["docs"], teacher)
+        docids, vectors = index[test["docs"]]
+        if method in ("zero-shot", "english", "nmt"):
             encoder = teacher
         else:
             if current != (test["lang"], method):
@@ -777,8 +943,17 @@ def search_command(args):
                 student.bf16, current = args.bf16, (test["lang"], method)
             encoder = student
         queries = data.read_tsv(root / test["english" if method == "english" else "queries"])
-        run = search(encoder, queries, index[name], list(docs[name]), args.depth)
+        if method == "nmt":
+            folder = Path(args.translations) / f"{test['lang']}-en"
+            translated = data.read_tsv(folder / f"test.{test['set']}.tsv")
+            queries = {qid: translated[qid] for qid in queries}
+        began = time.monotonic()
+        run = search(encoder, queries, vectors, docids, args.depth)
+        spent = {"set": test["set"], "method": method, "queries": len(queries), "documents": len(docids),
+                 "seconds": round(time.monotonic() - began, 3)}
         evaluate.write_run(path, run, f"{method}.s{args.seed}")
+        with open(Path(args.out) / f"search.s{args.seed}.jsonl", "a", encoding="utf-8") as log:
+            print(json.dumps(spent), file=log)
         print(f"  search {n} of {len(units)}: {path}", flush=True)
 
 
@@ -844,13 +1019,14 @@ def open_experiment(folder, args, unit=None):
     with other arguments is an error, never mixed in; with the same ones it resumes.
     """
     own = {k: str(v) if isinstance(v, (Path, torch.device)) else v for k, v in vars(args).items()
-           if k not in ("run_command", "langs", "methods", "log_every", "save_every_s")}
+           if k not in ("run_command", "langs", "methods", "log_every", "save_every_s", "runs", "variants")}
     own.update(unit or {})
     manifest = Path(args.data) / "collection.json"
     own["data_sha256"] = hashlib.sha256(manifest.read_bytes()).hexdigest()
     part = folder.with_name(folder.name + ".part")
+    begun = (part / "checkpoint.pt").exists()     # without one there is nothing to resume, nor to mix up
     for found in (folder / "args.json", part / "args.json"):
-        if found.exists():
+        if found.exists() and (begun or found.parent == folder):
             before = read_json(found)["args"]
             changed = [k for k in sorted(set(own) | set(before)) if own.get(k) != before.get(k)]
             if changed:
@@ -860,7 +1036,7 @@ def open_experiment(folder, args, unit=None):
     if (folder / "done.json").exists():
         print(f"  {folder} is there", flush=True)
         return None
-    if not (part / "args.json").exists():
+    if not begun:
         part = fresh(folder)
         versions = {"python": sys.version.split()[0], "torch": torch.__version__,
                     "transformers": transformers.__version__, "numpy": np.__version__}
@@ -911,56 +1087,87 @@ def peak_memory_gb(device):
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
 
 
+def command_options(commands, name, run):
+    """A subcommand with the options that all have; returns its add_argument."""
+    sub = commands.add_parser(name, help=run.__doc__.splitlines()[0], description=run.__doc__,
+                              allow_abbrev=False)
+    sub.set_defaults(run=run)
+    add = sub.add_argument
+    add("--data", required=True, help="folder written by data.py prepare")
+    add("--device", default="cuda" if torch.cuda.is_available() else "cpu",
+        help="cpu, cuda, cuda:1, mps; default: a GPU if there is one")
+    add("--precision", choices=("auto", "float32", "bf16"), default="auto",
+        help="inside the encoder; auto: bf16 where the hardware multiplies it; all else is float32")
+    add("--threads", type=int, default=0, help="CPU threads; 0: torch's choice")
+    add("--seed", type=int, default=1, help="of initialisation, dropout and batches")
+    return add
+
+
+def training_options(add):
+    """Options of every command that trains."""
+    add("--out", required=True, help="experiment folder")
+    add("--batch", type=int, default=64, help="examples a step")
+    add("--accumulate", type=int, default=1, help="parts a batch is cut into, to save memory")
+    add("--dropout", type=float, default=0.0, help="probability, in every layer of the encoder")
+    add("--log-every", type=int, default=10, help="steps between lines of train.jsonl")
+    add("--save-every-s", type=float, default=120, help="seconds between checkpoints")
+
+
+def teacher_options(add):
+    """Options of every command that uses a teacher."""
+    add("--teacher", required=True, help="folder of the teacher")
+
+
+def student_options(add):
+    """Options of every command that trains students."""
+    training_options(add)
+    teacher_options(add)
+    add("--langs", nargs="+", default=None, help="languages; default: all of the collection")
+    add("--methods", nargs="+", choices=METHODS, default=list(OBJECTIVES), help="objectives, baselines")
+    add("--cache", required=True, help="folder of teacher vectors, shared by all students")
+    add("--steps", type=int, default=400, help="training steps, the same for every objective")
+    add("--pairs", type=int, default=0, help="the first so many sentence pairs; 0: the manifest's")
+    add("--max-tokens", type=int, default=64, help="longest sentence, in tokens with the marker")
+    add("--warmup", type=float, default=0.1, help="share of the steps")
+    add("--epsilon", type=float, default=0.1, help="entropy weight of the plan, in units of the cost")
+    add("--tau", type=float, default=0.05, help="temperature of the contrastive objective")
+    add("--plan", choices=PLANS, default="sinkhorn", help="how optical gets its plan")
+    add("--cost", choices=COSTS, default="cosine", help="optical's cost between token vectors")
+    add("--marginals", choices=("uniform", "idf", "norm"), default="uniform",
+        help="mass of a token in optical: all alike, by rarity, by length of its vector")
+    add("--init", choices=("teacher", "bare"), default="teacher",
+        help="the student starts as the teacher or as the encoder that the teacher started from")
+    add("--layers", type=int, default=0, help="train the last so many layers only; 0: all")
+    add("--augment", action=argparse.BooleanOptionalAction, default=None,
+        help="fill the student's and the teacher's queries up with mask tokens (ColBERT); default: as taught")
+    add("--lexicon", default=None, help="code-switch: folder with en-LANG.txt, by baselines.py lexicon")
+    add("--lexicon-size", type=int, default=0, help="code-switch: its so many most frequent words; 0: all")
+    add("--switch", type=float, default=0.5, help="code-switch: probability that a word is replaced")
+    add("--mix", type=float, default=0.0, help="objectives from bitext: probability that a source word gives "
+        "way to its English translation of --lexicon")
+    add("--translations", default=None, help="translate-train: folder written by nmt.py")
+    add("--mine", type=int, default=0, help="BM25 negatives to mine for a query that brings none")
+    add("--negatives", type=int, default=1, help="hard negatives a query and step of these baselines")
+
+
 def parser():
     top = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     commands = top.add_subparsers(dest="run_command", required=True)
 
     def command(name, run, *parts):
-        sub = commands.add_parser(name, help=run.__doc__.splitlines()[0], description=run.__doc__,
-                                  allow_abbrev=False)
-        sub.set_defaults(run=run)
-        add = sub.add_argument
-        add("--data", required=True, help="folder written by data.py prepare")
-        add("--device", default="cuda" if torch.cuda.is_available() else "cpu",
-            help="cpu, cuda, cuda:1, mps; default: a GPU if there is one")
-        add("--precision", choices=("auto", "float32", "bf16"), default="auto",
-            help="inside the encoder; auto: bf16 where the hardware multiplies it; all else is float32")
-        add("--threads", type=int, default=0, help="CPU threads; 0: torch's choice")
-        add("--seed", type=int, default=1, help="of initialisation, dropout and batches")
+        add = command_options(commands, name, run)
         for part in parts:
             part(add)
         return add
 
-    def training(add):
-        add("--out", required=True, help="experiment folder")
-        add("--batch", type=int, default=64, help="examples a step")
-        add("--accumulate", type=int, default=1, help="parts a batch is cut into, to save memory")
-        add("--dropout", type=float, default=0.0, help="probability, in every layer of the encoder")
-        add("--log-every", type=int, default=10, help="steps between lines of train.jsonl")
-        add("--save-every-s", type=float, default=120, help="seconds between checkpoints")
-
-    def of_teacher(add):
-        add("--teacher", required=True, help="folder of the teacher")
-
-    def students(add):
-        add("--langs", nargs="+", default=None, help="languages; default: all of the collection")
-        add("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="objectives")
-        add("--cache", required=True, help="folder of teacher vectors, shared by all students")
-        add("--steps", type=int, default=400, help="training steps, the same for every objective")
-        add("--pairs", type=int, default=0, help="the first so many sentence pairs; 0: the manifest's")
-        add("--max-tokens", type=int, default=64, help="longest sentence, in tokens with the marker")
-        add("--warmup", type=float, default=0.1, help="share of the steps")
-        add("--epsilon", type=float, default=0.1, help="entropy weight of the plan, in units of the cost")
-        add("--tau", type=float, default=0.05, help="temperature of the contrastive objective")
-
-    add = command("pretrain", pretrain, training)
+    add = command("pretrain", pretrain, training_options)
     add("--vocab", type=int, default=6000, help="largest vocabulary, in subwords")
     add("--hidden", type=int, default=128, help="width")
     add("--layers", type=int, default=4, help="depth")
     add("--steps", type=int, default=2000, help="training steps")
     add("--lr", type=float, default=1e-3, help="peak learning rate")
 
-    add = command("teacher", teacher, training)
+    add = command("teacher", teacher, training_options)
     add("--encoder", required=True, help="Hugging Face name or folder")
     add("--dim", type=int, default=128, help="dimensions of a token vector; 0: the encoder's width")
     add("--query-tokens", type=int, default=32, help="longest query, in tokens")
@@ -973,23 +1180,24 @@ def parser():
     add("--mine", type=int, default=0, help="BM25 negatives to mine for a query that brings none")
     add("--negatives", type=int, default=1, help="hard negatives a query and step")
 
-    add = command("tune", tune, training, of_teacher, students)
+    add = command("tune", tune, student_options)
     add("--lr", type=float, nargs="+", required=True, help="the grid, the same for every objective")
 
-    add = command("distil", distil, training, of_teacher, students)
+    add = command("distil", distil, student_options)
     add("--lr", type=float, default=0.0, help="one learning rate for all; default: from --lr-file")
     add("--lr-file", default=None, help="lr.json of a tune run")
 
-    add = command("search", search_command, of_teacher)
+    add = command("search", search_command, teacher_options)
     add("--students", required=True, help="folder written by distil")
     add("--cache", required=True, help="folder of document vectors, made once")
     add("--out", required=True, help="folder of runs")
     add("--sets", nargs="+", default=None, help="test sets; default: all")
-    rows = ["zero-shot", *METHODS, "english"]
-    add("--methods", nargs="+", choices=rows, default=rows, help="rows of table 2")
+    rows = ["zero-shot", *OBJECTIVES, "english"]
+    add("--methods", nargs="+", choices=[*rows, *METHODS, "nmt"], default=rows, help="rows of table 2")
+    add("--translations", default=None, help="nmt: folder written by nmt.py")
     add("--depth", type=int, default=1000, help="documents kept a query")
 
-    add = command("rerank", rerank, of_teacher)
+    add = command("rerank", rerank, teacher_options)
     add("--student", required=True, help="query encoder: a student's folder, or the teacher's")
     add("--docs", required=True, help="corpus, docid<TAB>text")
     add("--queries", required=True, help="queries, qid<TAB>text")
@@ -998,13 +1206,13 @@ def parser():
     add("--out", required=True, help="run to write")
     add("--depth", type=int, default=1000, help="documents kept a query")
 
-    add = command("subwords", subwords, of_teacher)
+    add = command("subwords", subwords, teacher_options)
     add("--out", required=True, help="JSON file, {language: subwords per word}")
     return top
 
 
-def main(argv=None):
-    args = parser().parse_args(argv)
+def run_command(args):
+    """Run a parsed command; bad input is one line on stderr and exit status 2."""
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     try:
@@ -1019,6 +1227,10 @@ def main(argv=None):
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def main(argv=None):
+    return run_command(parser().parse_args(argv))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@
 #   PLAN=1    print each stage, its command and whether it is done; run nothing
 #   SMOKE=1   every stage on a few sentences, under two minutes; the numbers mean nothing
 #   LANGS="sw so"   SEEDS="1 2 3"   OUT=folder   DEVICE=cpu|cuda   PRECISION=float32|bf16
+#   TABLES="1 2"   only these (1, 2 and 11 are always made); mini: all, real: 1 and 2
 #   ENCODER=name or folder (real)   MIRROR=folder of files (real)   PYTHON=interpreter to use as it is
 #
 # A stage that is done is skipped: OUT/stamps/<stage> holds its command; the same one skips, another stops.
@@ -51,22 +52,24 @@ stage() {    # stage NAME COMMAND...: run once; its log is OUT/logs/NAME.log
         state=done
         if [ "$(cat "$stamp")" != "$*" ]; then state="done with another command"; fi
     fi
+    number=$((number + 1))
+    if [ "$mode" = count ]; then return; fi
     if [ -n "$plan" ]; then echo "[$state] $name: $*"; return; fi
-    if [ "$state" = "done" ]; then echo "== $name: done"; return; fi
+    if [ "$state" = "done" ]; then echo "== $number of $total, $name: done"; return; fi
     if [ "$state" != "todo" ]; then
         echo "error: $stamp: stage $name was made by another command: $(cat "$stamp");" \
             "delete $out or set OUT" >&2
         exit 2
     fi
     mkdir -p "$(dirname "$stamp")" "$(dirname "$log")"
-    echo "== $name (log: $log)"
+    echo "== $number of $total, $name, after $((SECONDS / 60)) min (log: $log)"
     local began=$SECONDS status=0
     "$@" | tee -a "$log" || status=${PIPESTATUS[0]}
     if [ "$status" -ne 0 ]; then
         echo "error: stage $name ended with status $status; the same command resumes it" >&2
         exit "$status"
     fi
-    echo "   $((SECONDS - began)) s"
+    echo "   $name: $((SECONDS - began)) s"
     printf '%s\n' "$*" > "$stamp.tmp" && mv "$stamp.tmp" "$stamp"
 }
 
@@ -85,44 +88,74 @@ machine=(); prepare=()
 [ -z "${DEVICE:-}" ] || machine+=(--device "$DEVICE")
 [ -z "$smoke" ] || prepare+=(--smoke)
 [ -z "$langs" ] || prepare+=(--langs $langs)
+objectives=(optical mean greedy contrastive)             # from bitext alone
+supervised=(code-switch translate-train)                 # from English queries with judgements
 if [ "$profile" = mini ]; then
     first_lang=${langs:-sw}
     machine+=(--precision "${PRECISION:-float32}")
+    supervised+=(wikiclir)
     pretrain=(--vocab 6000 --hidden 128 --layers 4 --steps 1500 --batch 128 --lr 1e-3)
     teacher=(--dim 128 --query-tokens 32 --doc-tokens 96 --steps 600 --batch 32 --negatives 2 --lr 5e-4)
-    student=(--batch 32 --max-tokens 48)
+    student=(--batch 32 --max-tokens 48 --negatives 2)
     steps=600 tune_steps=600 grid=(3e-4 1e-3 3e-3 1e-2)
+    nmt=(--steps 600 --tune-steps 300 --batch 32 --max-tokens 48 --dropout 0.1)
+    nmt_grid=(3e-4 1e-3 2e-3)
+    study_langs=${langs:-sw} mix_langs=${langs:-sw so fi de}
+    tables=${TABLES:-1 2 3 4 5 6 10 11}
+    sizes=(250 1000 2000) lexicon_sizes=(100 200)
 else
     first_lang=${langs:-swa}
     machine+=(--precision "${PRECISION:-auto}")
     encoder=${ENCODER:-google-bert/bert-base-multilingual-uncased}
     teacher=(--dim 128 --query-tokens 32 --doc-tokens 180 --epochs 1 --batch 32 --mine 8 --negatives 1
              --lr 5e-5)
-    student=(--batch 64 --max-tokens 64)
+    student=(--batch 64 --max-tokens 64 --mine 8)
     steps=600 tune_steps=100 grid=(1e-4 3e-4 1e-3 3e-3)
+    nmt=(--steps 600 --tune-steps 200 --batch 64 --max-tokens 64 --dropout 0.1)
+    nmt_grid=(1e-4 3e-4 1e-3)
+    study_langs=${langs:-swa} mix_langs=${langs:-swa}
+    tables=${TABLES:-1 2}      # the others: hours a language on a CPU
+    sizes=(250 1000 4000) lexicon_sizes=(1000 4000)
     prepare+=(--strict)   # no passage of a test question is a training passage
     [ -z "${MIRROR:-}" ] || prepare+=(--mirror "$MIRROR")
 fi
+first_lang=${first_lang%% *}
+ablation=(epsilon=0.02 epsilon=0.05 epsilon=0.2 epsilon=0.5 plan=ipot plan=exact plan=unbalanced plan=uniform
+          plan=greedy cost=sqeuclidean marginals=idf marginals=norm init=bare augment layers=1)
 if [ -n "$smoke" ]; then
     pretrain=(--vocab 1000 --hidden 32 --layers 2 --steps 20 --batch 32 --lr 1e-3)
     teacher=(--dim 32 --query-tokens 32 --doc-tokens 64 --steps 8 --batch 8 --negatives 1 --lr 5e-4)
     student=(--batch 8 --max-tokens 48)
-    steps=6 tune_steps=3
+    nmt=(--steps 4 --tune-steps 2 --batch 8 --max-tokens 48 --beams 2)
+    steps=6 tune_steps=3 sizes=(20) lexicon_sizes=(20)
+    study_langs=${study_langs%% *} mix_langs=${mix_langs%% *}
 fi
 
 # ------------------------------------------------------------------------------------------- stages
 
 data=$out/data
 python=$PYTHON
-stage data "$python" data.py prepare "$profile" --out "$data" "${prepare[@]}"
-stage bm25 "$python" baselines.py bm25 --data "$data" --out "$out/runs"
-stage lexicon "$python" baselines.py lexicon --data "$data" --out "$out/lexicon"
-stage bm25-lexicon "$python" baselines.py bm25-lexicon --data "$data" --lexicon "$out/lexicon" \
-    --out "$out/runs"
-stage psq "$python" baselines.py psq --data "$data" --lexicon "$out/lexicon" --out "$out/runs"
-first_seed=
-for s in $seeds; do
-    dir=$out/s$s
+
+all_stages() {
+    stage data "$python" data.py prepare "$profile" --out "$data" "${prepare[@]}"
+    stage bm25 "$python" baselines.py bm25 --data "$data" --out "$out/runs"
+    stage lexicon "$python" baselines.py lexicon --data "$data" --out "$out/lexicon"
+    stage bm25-lexicon "$python" baselines.py bm25-lexicon --data "$data" --lexicon "$out/lexicon" \
+        --out "$out/runs"
+    stage psq "$python" baselines.py psq --data "$data" --lexicon "$out/lexicon" --out "$out/runs"
+    local first_seed= alignments=() s
+    for s in $seeds; do seed "$s"; first_seed=${first_seed:-$s}; done
+    stage scores "$python" evaluate.py score --data "$data" --runs "$out/runs" \
+        --subwords "$out/subwords.json" --study 3="$out/runs-3" 4="$out/runs-4" \
+        5="$out/runs-5" 6="$out/runs-6" \
+        --extra "${alignments[@]}" --out "$out/scores.json"
+    stage tables "$python" evaluate.py tables "$out/scores.json" --out "$out/tables.md"
+    stage costs "$python" studies.py cost --data "$data" --root "$out" --out "$out/costs.json"
+    stage costs-table "$python" evaluate.py tables "$out/costs.json" --out "$out/costs.md"
+}
+
+seed() {     # seed N: everything that a seed changes
+    local s=$1 dir=$out/s$1 rates=$out/tune/lr.json common student_of method size share
     if [ "$profile" = mini ]; then
         encoder=$dir/encoder
         stage "pretrain-s$s" "$python" optical.py pretrain --data "$data" --out "$encoder" --seed "$s" \
@@ -131,21 +164,72 @@ for s in $seeds; do
     stage "teacher-s$s" "$python" optical.py teacher --data "$data" --encoder "$encoder" \
         --out "$dir/teacher" --seed "$s" "${teacher[@]}" "${machine[@]}"
     common=(--data "$data" --teacher "$dir/teacher" --cache "$dir/vectors" --seed "$s" "${machine[@]}")
+    student_of=("${student[@]}" --lexicon "$out/lexicon" --translations "$dir/nmt")
     if [ -z "$first_seed" ]; then   # learning rates are chosen once: on dev bitext, by the first seed
-        first_seed=$s
-        stage tune "$python" optical.py tune "${common[@]}" --out "$out/tune" --langs ${first_lang%% *} \
-            --lr "${grid[@]}" --steps $tune_steps "${student[@]}"
+        stage "nmt-s$s" "$python" nmt.py train --data "$data" --encoder "$encoder" --out "$dir/nmt" \
+            --seed "$s" "${nmt[@]}" "${machine[@]}" --tune-lang "$first_lang" --lr "${nmt_grid[@]}"
+        stage tune "$python" optical.py tune "${common[@]}" --out "$out/tune" --langs "$first_lang" \
+            --methods "${objectives[@]}" "${supervised[@]}" --lr "${grid[@]}" --steps $tune_steps \
+            "${student_of[@]}"
         stage subwords "$python" optical.py subwords --data "$data" --teacher "$dir/teacher" \
             --out "$out/subwords.json"
+    else
+        stage "nmt-s$s" "$python" nmt.py train --data "$data" --encoder "$encoder" --out "$dir/nmt" \
+            --seed "$s" "${nmt[@]}" "${machine[@]}" --lr-file "$out/s$first_seed/nmt/lr.json"
     fi
+    stage "bm25-nmt-s$s" "$python" baselines.py bm25 --data "$data" --translations "$dir/nmt" \
+        --seed-tag "$s" --out "$out/runs"
     stage "distil-s$s" "$python" optical.py distil "${common[@]}" --out "$dir/students" \
-        --lr-file "$out/tune/lr.json" --steps $steps "${student[@]}"
-    stage "search-s$s" "$python" optical.py search "${common[@]}" --students "$dir/students" --out "$out/runs"
-done
-stage scores "$python" evaluate.py score --data "$data" --runs "$out/runs" --subwords "$out/subwords.json" \
-    --out "$out/scores.json"
-stage tables "$python" evaluate.py tables "$out/scores.json" --out "$out/tables.md"
+        --methods "${objectives[@]}" "${supervised[@]}" --lr-file "$rates" --steps $steps "${student_of[@]}"
+    stage "search-s$s" "$python" optical.py search "${common[@]}" --students "$dir/students" \
+        --out "$out/runs" --translations "$dir/nmt" \
+        --methods zero-shot nmt "${objectives[@]}" "${supervised[@]}" english
+    local variants
+    if wanted 3; then
+        stage "ablation-s$s" "$python" studies.py sweep "${common[@]}" --out "$dir/ablation" \
+            --runs "$out/runs-3" --langs $study_langs --lr-file "$rates" --steps $steps "${student[@]}" \
+            --variants "${ablation[@]}"
+    fi
+    if wanted 4; then
+        variants=()
+        for method in optical mean contrastive; do
+            for size in "${sizes[@]}"; do variants+=("methods=$method,pairs=$size"); done
+        done
+        stage "size-s$s" "$python" studies.py sweep "${common[@]}" --out "$dir/size" --runs "$out/runs-4" \
+            --langs $study_langs --lr-file "$rates" --steps $steps "${student[@]}" --variants "${variants[@]}"
+    fi
+    if wanted 5; then
+        stage "mix-s$s" "$python" studies.py sweep "${common[@]}" --out "$dir/mix" --runs "$out/runs-5" \
+            --langs $mix_langs --lr-file "$rates" --steps $steps "${student_of[@]}" \
+            --variants mix=0.25 mix=0.5 mix=0.75 mix=1
+    fi
+    if wanted 6; then
+        variants=()
+        for share in 0.25 0.5 0.75 1; do
+            for size in "${lexicon_sizes[@]}" 0; do
+                [ "$share $size" != "0.5 0" ] || continue   # stands in table 2
+                variants+=("methods=code-switch,switch=$share,lexicon-size=$size")
+            done
+        done
+        stage "switch-s$s" "$python" studies.py sweep "${common[@]}" --out "$dir/switch" \
+            --runs "$out/runs-6" --langs $study_langs --lr-file "$rates" --steps $steps \
+            "${student_of[@]}" --variants "${variants[@]}"
+    fi
+    if wanted 10 && [ "$profile" = mini ]; then   # its gold links are known
+        stage "align-s$s" "$python" studies.py align --data "$data" --teacher "$dir/teacher" --seed "$s" \
+            "${machine[@]}" --students "$dir/students" --out "$dir/alignment.json"
+        alignments+=("$dir/alignment.json")
+    fi
+}
+
+wanted() { [[ " $tables " = *" $1 "* ]]; }
+
+number=0 mode=count
+all_stages
+total=$number number=0 mode=run
+all_stages
 if [ -z "$plan" ]; then
     cat "$out/tables.md"
-    echo "tables: $out/tables.md   scores: $out/scores.json"
+    cat "$out/costs.md"
+    echo "tables: $out/tables.md, $out/costs.md   scores: $out/scores.json"
 fi

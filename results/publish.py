@@ -3,8 +3,9 @@
 
     python results/publish.py out/mini "bash run_all.sh"
 
-Writes results/<profile>/: scores.json, tables.md, expected.json, lr.json (the learning rates' dev values) and
-environment.txt (commit, versions, device, seconds a stage); puts the tables between their marks in README.md.
+Writes results/<profile>/: scores.json, tables.md, costs.json, costs.md, expected.json, lr.json (the learning
+rates' dev values) and environment.txt (commit, versions, device, seconds an experiment); puts tables 1 and 2
+between their marks in README.md.
 """
 import argparse
 import json
@@ -30,9 +31,17 @@ def environment(out, command):
         lines.append(f"{key}: {' and '.join(dict.fromkeys(str(a['args'].get(key)) for a in made.values()))}")
     for folder in made:
         done = json.loads((folder / "done.json").read_text(encoding="utf-8"))
-        dev = f", dev map {done['dev_map']:.4f}" if "dev_map" in done else ""
+        dev = "".join(f", {key.replace('_', ' ')} {done[key]:.4f}" for key in ("dev_map", "dev_chrf")
+                      if key in done)
         lines.append(f"{folder.relative_to(out)}: {done['steps']} steps, {done['seconds']} s{dev}")
     return "\n".join(lines) + "\n"
+
+
+def short(tables, link):
+    """Tables 1 and 2 for the README; all of them, and every signature, are in the linked file."""
+    first = tables.split("\n## Table 3")[0]
+    text = re.sub(r"\nSignatures:\n(- .*\n)*", "", first).rstrip()
+    return f"{text}\n\nAll tables and every signature: [{link}]({link}).\n"
 
 
 def main(argv=None):
@@ -45,13 +54,15 @@ def main(argv=None):
     profile = json.loads((args.out / "data" / "collection.json").read_text(encoding="utf-8"))["profile"]
     folder = args.into / "results" / profile
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("scores.json", "tables.md"):
+    for name in ("scores.json", "tables.md", "costs.json", "costs.md"):
         shutil.copyfile(args.out / name, folder / name)
-    shutil.copyfile(args.out / "tune" / "lr.json", folder / "lr.json")
+    rates = [args.out / "tune" / "lr.json", *sorted(args.out.glob("s*/nmt/lr.json"))]
+    merged = {str(path.parent.relative_to(args.out)): json.loads(path.read_text("utf-8")) for path in rates}
+    (folder / "lr.json").write_text(json.dumps(merged, indent=1) + "\n", encoding="utf-8")
     (folder / "environment.txt").write_text(environment(args.out, args.command), encoding="utf-8")
     rows = evaluate.read_rows(folder / "scores.json")
     evaluate.write_rows(folder / "expected.json", evaluate.expect(rows, args.command, args.tolerance))
-    tables = (folder / "tables.md").read_text(encoding="utf-8")
+    tables = short((folder / "tables.md").read_text(encoding="utf-8"), f"results/{profile}/tables.md")
     readme = args.into / "README.md"
     mark = rf"(<!-- results/{profile}/tables\.md -->\n).*?(<!-- end -->)"
     text, n = re.subn(mark, lambda m: m[1] + tables + m[2], readme.read_text(encoding="utf-8"), flags=re.S)

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import mini  # noqa: E402
 
 ALL = ["en"] + list(mini.LANGS)
-HASH = "63124cfdc75b7099"          # of collection(seed=1); changes with any word of mini.tsv
+HASH = "2b31622c14b575eb"          # of collection(seed=1); changes with any word of mini.tsv
 KINDS = {"agent": ("person", "animal", "name"), "verb": ("verb",), "object": ("object", "animal"),
          "mod": ("adj", "number"), "place": ("place", "town"), "time": ("time", "year")}
 

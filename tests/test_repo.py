@@ -10,7 +10,10 @@ import pytest
 import evaluate
 from conftest import ROOT
 
-MODULES = ["ot", "data", "evaluate", "baselines", "mini", "optical"]
+sys.path.append(str(ROOT / "results"))
+import publish  # noqa: E402
+
+MODULES = ["ot", "data", "evaluate", "baselines", "mini", "optical", "nmt", "studies"]
 PROFILES = sorted(path.parent.name for path in (ROOT / "results").glob("*/scores.json"))
 
 
@@ -34,8 +37,9 @@ def test_data_imports_mini_only_inside_a_function():
     assert {(m, top) for m, top in imports("data") if m in MODULES} == {("mini", False)}
 
 
-def test_optical_is_the_only_file_that_imports_the_others():
-    assert {m for m, _ in imports("optical")} >= {"baselines", "data", "evaluate", "ot"}
+def test_optical_imports_the_leaves_and_nothing_but_nmt_and_studies_imports_optical():
+    assert {m for m, _ in imports("optical")} & set(MODULES) == {"baselines", "data", "evaluate", "ot"}
+    assert [name for name in MODULES if "optical" in {m for m, _ in imports(name)}] == ["nmt", "studies"]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -72,7 +76,11 @@ def test_committed_tables_are_rebuilt_byte_for_byte_from_committed_scores(profil
     tables = (folder / "tables.md").read_text(encoding="utf-8")
     assert evaluate.tables(rows) == tables
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert f"<!-- results/{profile}/tables.md -->\n{tables}<!-- end -->" in readme
+    shown = publish.short(tables, f"results/{profile}/tables.md")
+    assert f"<!-- results/{profile}/tables.md -->\n{shown}<!-- end -->" in readme
+    if (folder / "costs.json").exists():
+        costs = evaluate.tables(evaluate.read_rows(folder / "costs.json"))
+        assert costs == (folder / "costs.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -91,13 +99,16 @@ def test_publishing_puts_a_run_into_results_and_between_the_marks_of_the_readme(
     files = {"data/collection.json": {"profile": "mini"}, "tune/lr.json": {}, "scores.json": [score],
              "s1/teacher/done.json": {"steps": 7, "seconds": 1.5}, "s1/teacher/args.json": args}
     texts = {path: json.dumps(value) for path, value in files.items()}
-    for path, text in (texts | {"tables.md": "| new |\n"}).items():
+    tables = "## Table 2\n\n| new |\n\nSignatures:\n- `map` (a)\n\ngain\n\n## Table 3\n\n| long |\n"
+    for path, text in (texts | {"tables.md": tables, "costs.json": "[]\n", "costs.md": ""}).items():
         (out / path).parent.mkdir(parents=True, exist_ok=True)
         (out / path).write_text(text)
     (tmp_path / "README.md").write_text(f"before\n{mark}\n| old |\n<!-- end -->\nafter\n")
     argv = [sys.executable, "results/publish.py", str(out), "make it", "--into", str(tmp_path)]
     assert subprocess.run(argv, cwd=ROOT).returncode == 0
-    assert (tmp_path / "README.md").read_text() == f"before\n{mark}\n| new |\n<!-- end -->\nafter\n"
+    assert (tmp_path / "README.md").read_text() == (
+        f"before\n{mark}\n## Table 2\n\n| new |\n\ngain\n\nAll tables and every signature: "
+        "[results/mini/tables.md](results/mini/tables.md).\n<!-- end -->\nafter\n")
     made = tmp_path / "results" / "mini"
     assert evaluate.read_rows(made / "expected.json")[0]["command"] == "make it"
     environment = (made / "environment.txt").read_text()
@@ -108,7 +119,7 @@ def test_publishing_puts_a_run_into_results_and_between_the_marks_of_the_readme(
 
 def test_every_command_refuses_abbreviated_options():
     for name, command in (("optical", "distil"), ("data", "prepare"), ("evaluate", "score"),
-                          ("baselines", "bm25")):
+                          ("baselines", "bm25"), ("nmt", "train"), ("studies", "sweep")):
         done = subprocess.run([sys.executable, f"{name}.py", command, "--dat", "x", "--ou", "y"], cwd=ROOT,
                               capture_output=True, text=True)
         assert done.returncode == 2, f"{name} {command}"

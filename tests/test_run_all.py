@@ -189,9 +189,17 @@ def test_plan_prints_every_stage_and_runs_nothing(tmp_path):
     out = tmp_path / "out"
     done = run_all("mini", PLAN="1", OUT=str(out), SEEDS="1 2", LANGS="sw,so")
     names = re.findall(r"^\[todo\] ([\w-]+): \S+ \w+\.py \w+", done.stdout, re.M)
-    assert names == ["data", "bm25", "lexicon", "bm25-lexicon", "psq", "pretrain-s1", "teacher-s1", "tune",
-                     "subwords", "distil-s1", "search-s1", "pretrain-s2", "teacher-s2", "distil-s2",
-                     "search-s2", "scores", "tables"]
+    each = ["bm25-nmt", "distil", "search", "ablation", "size", "mix", "switch", "align"]
+    assert names == ["data", "bm25", "lexicon", "bm25-lexicon", "psq", "pretrain-s1", "teacher-s1", "nmt-s1",
+                     "tune", "subwords", *(f"{name}-s1" for name in each), "pretrain-s2", "teacher-s2", "nmt-s2",
+                     *(f"{name}-s2" for name in each), "scores", "tables", "costs", "costs-table"]
+    one = run_all("mini", PLAN="1", OUT=str(out), TABLES="1 2 4").stdout
+    assert [name for name in each if f"] {name}-s1:" in one] == ["bm25-nmt", "distil", "search", "size"]
+    assert "align" not in run_all("real", PLAN="1", OUT=str(out), TABLES="3 10").stdout      # no gold links
+    second = next(line for line in done.stdout.splitlines() if "] nmt-s2:" in line)
+    assert f"--lr-file {out}/s1/nmt/lr.json" in second          # rates are chosen once, by the first seed
+    extra = next(line for line in done.stdout.splitlines() if "] scores:" in line)
+    assert f"--extra {out}/s1/alignment.json {out}/s2/alignment.json" in extra
     assert "--langs sw so" in done.stdout and not out.exists() and done.returncode == 0
 
 

@@ -1,0 +1,378 @@
+"""studies.py and the supervised baselines of optical.py: sweeps, alignment, cost, questions in two tongues."""
+import argparse
+import json
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import baselines
+import data
+import evaluate
+import optical
+import ot
+import studies
+from conftest import ROOT
+
+
+def command(*argv):
+    return subprocess.run([sys.executable, *map(str, argv)], cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """Smoke data of Swahili, encoder, teacher and lexicon."""
+    root = tmp_path_factory.mktemp("studies")
+    for argv in (["data.py", "prepare", "mini", "--smoke", "--langs", "sw", "--out", root / "data"],
+                 ["baselines.py", "lexicon", "--data", root / "data", "--out", root / "lexicon"],
+                 ["optical.py", "pretrain", "--data", root / "data", "--out", root / "encoder", "--vocab", 800,
+                  "--hidden", 32, "--layers", 2, "--steps", 3, "--batch", 16],
+                 ["optical.py", "teacher", "--data", root / "data", "--encoder", root / "encoder", "--out",
+                  root / "teacher", "--dim", 16, "--steps", 3, "--batch", 4]):
+        done = command(*argv)
+        assert done.returncode == 0, done.stderr
+    return root
+
+
+def arguments(work, *more, run="distil"):
+    base = [run, "--data", work / "data", "--teacher", work / "teacher", "--cache", work / "vectors", "--out", "x",
+            "--lr", "1e-3", "--steps", 2, "--batch", 8, "--device", "cpu"]
+    args = optical.parser().parse_args([*map(str, base), *map(str, more)])
+    args.bf16 = False
+    return args
+
+
+# ------------------------------------------------------------------------------- the ablation's losses
+
+def pair(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    vectors = [torch.nn.functional.normalize(torch.randn(2, n, 8, generator=generator), dim=-1) for n in (5, 4)]
+    masks = [torch.arange(n) < torch.tensor(lengths)[:, None] for n, lengths in ((5, [5, 2]), (4, [3, 4]))]
+    return vectors[0], masks[0], vectors[1], masks[1]
+
+
+@pytest.mark.parametrize("plan", optical.PLANS)
+def test_every_plan_gives_the_loss_of_its_own_transport(plan):
+    s, s_mask, t, t_mask = pair()
+    C, a, b = ot.cosine_cost(t, s), ot.uniform_marginal(t_mask), ot.uniform_marginal(s_mask)
+    P = {"sinkhorn": lambda: ot.sinkhorn(C, a, b, 0.2), "unbalanced": lambda: ot.unbalanced(C, a, b, 0.2),
+         "ipot": lambda: ot.ipot(C, a, b), "exact": lambda: ot.exact(C, a, b),
+         "uniform": lambda: ot.uniform(C, a, b), "greedy": lambda: ot.greedy(C, a, b)}[plan]().plan
+    loss, stats = optical.optical_loss(s, s_mask, t, t_mask, 0.2, plan)
+    assert loss.item() == pytest.approx(float((P * C).sum((1, 2)).mean()), abs=1e-4)
+    assert stats["plan_entropy"] == pytest.approx(float(ot.plan_entropy(P).mean()), abs=1e-3)
+
+
+def test_between_unit_vectors_the_squared_euclidean_cost_is_twice_the_cosine_cost_at_half_epsilon():
+    one = optical.optical_loss(*pair(), epsilon=0.1)[0].item()
+    two = optical.optical_loss(*pair(), epsilon=0.2, cost="sqeuclidean")[0].item()
+    assert two == pytest.approx(2 * one, rel=1e-3)
+
+
+def test_weights_become_the_marginals_of_the_plan():
+    s, s_mask, t, t_mask = pair()
+    weights = torch.rand(s_mask.shape, generator=torch.Generator().manual_seed(3)) + 0.1
+    loss, _ = optical.optical_loss(s, s_mask, t, t_mask, plan="uniform", s_weights=weights)
+    b = weights * s_mask / (weights * s_mask).sum(1, keepdim=True)
+    a = t_mask / t_mask.sum(1, keepdim=True)
+    want = torch.einsum("bn,bm,bnm->b", a, b, ot.cosine_cost(t, s)).mean()
+    assert loss.item() == pytest.approx(want.item(), abs=1e-5)
+
+
+def test_idf_weighs_a_token_of_every_sentence_near_nothing_and_a_rare_one_most(work):
+    args = arguments(work)
+    teacher = optical.load_teacher(args)
+    bitext = optical.Bitext(args.data, "sw", teacher, args.cache)
+    ids, mask = teacher.pad(bitext.rows[:6])
+    weights = bitext.idf("source", range(6), mask)
+    df = {i: sum(i in row for row in bitext.rows) for i in ids[mask].tolist()}
+    for token, weight in zip(ids[mask].tolist(), weights[mask].tolist()):
+        assert weight == pytest.approx(np.log((len(bitext.rows) + 1) / (df[token] + 0.5)), rel=1e-5)
+    assert (weights[:, 0] < 0.01).all() and (weights[:, 0] > 0).all() and (weights[~mask] == 0).all()
+
+
+def test_norms_beside_the_vectors_are_those_before_they_became_unit_vectors(work):
+    args = arguments(work)
+    teacher = optical.load_teacher(args)
+    bitext = optical.Bitext(args.data, "sw", teacher, args.cache)
+    rows = [bitext.english_rows[i] for i in (4, 1)]
+    ids, mask = teacher.pad(rows)
+    with torch.no_grad():
+        want = teacher.project(ids, mask).norm(dim=-1)
+    got = bitext.vectors("query").token_norms([4, 1], mask)
+    assert torch.allclose(got[mask], want[mask], rtol=1e-4) and (got[~mask] == 0).all()
+
+
+def test_a_student_may_start_bare_or_with_frozen_layers(work, tmp_path):
+    args = arguments(work, "--init", "bare")
+    teacher = optical.load_teacher(args)
+    bare = optical.Encoder.load(work / "encoder", 16)
+    student = optical.start_student(teacher, args)
+    layer = "encoder.layer.0.output.dense.weight"
+    assert torch.equal(student.backbone.state_dict()[layer], bare.backbone.state_dict()[layer])
+    assert not torch.equal(student.backbone.state_dict()[layer], teacher.backbone.state_dict()[layer])
+    args = arguments(work, "--layers", 1)
+    bitext = optical.Bitext(args.data, "sw", teacher, args.cache)
+    student, _ = optical.distil_one(bitext, "sw", "optical", 1e-2, teacher, tmp_path, args)
+    before, after = teacher.state_dict(), student.state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved and all("layer.1." in name or name == "projection.weight" for name in moved)
+
+
+def test_an_augmented_student_meets_an_augmented_teacher(work):
+    args = arguments(work, "--augment")
+    teacher = optical.load_teacher(args)
+    source, bitext = optical.lesson("optical", "sw", teacher, {}, args)
+    assert source is bitext and {len(row) for row in bitext.rows} == {32} and not teacher.augment
+    assert set(bitext.vectors("query").lengths) == {32} and bitext.cache.name == "sw-augmented"
+    plain, _ = optical.lesson("optical", "sw", teacher, {}, arguments(work))
+    assert len({len(row) for row in plain.rows}) > 1
+
+
+def test_mixed_bitext_has_words_of_the_lexicon_in_the_source_sentence(work):
+    args = arguments(work, "--lexicon", work / "lexicon", "--mix", "0.5")
+    teacher = optical.load_teacher(args)
+    source, _ = optical.lesson("optical", "sw", teacher, {}, args)
+    seen = []
+
+    class Spy(optical.Encoder):
+        def tokens(self, texts, kind, max_tokens=None):
+            seen.append(list(texts))
+            return teacher.tokens(texts, kind, max_tokens)
+    student = optical.start_student(teacher, args)
+    student.__class__ = Spy
+    source.loss(student, "optical", [2, 4], 7, args)
+    lexicon, draw = baselines.read_lexicon(work / "lexicon" / "sw-en.txt"), random.Random("1/7")
+    swahili = [source.train[i][1] for i in (2, 4)]
+    assert seen == [[baselines.code_switch(text, [lexicon], 0.5, draw) for text in swahili]] != [swahili]
+    plain = optical.lesson("optical", "sw", teacher, {}, arguments(work))[0]
+    want = plain.loss(student, "optical", [2, 4], 7, arguments(work))[0].item()
+    args.mix = 1e-9                                                # mixes nothing in
+    assert source.loss(student, "optical", [2, 4], 7, args)[0].item() == pytest.approx(want, abs=1e-6)
+
+
+# ------------------------------------------------------------------------------- supervised baselines
+
+def test_documents_of_a_batch_come_once_and_other_relevant_ones_are_marked():
+    batch = [("q1", "a", ["x", "y"]), ("q2", "b", ["x", "x2"]), ("q3", "a", [])]
+    names, target, other = optical.documents_of(batch, {"q1": {"a", "b"}, "q2": {"b"}, "q3": {"a"}}, 2,
+                                                np.random.default_rng(0))
+    assert names[:2] == ["a", "b"] and sorted(names) == ["a", "b", "x", "x2", "y"]
+    assert target.tolist() == [0, 1, 0]
+    assert [[names[j] for j in range(5) if row[j]] for row in other.tolist()] == [["b"], [], []]
+
+
+def test_code_switched_questions_are_those_of_the_lexicon_and_anew_at_every_step(work):
+    args = arguments(work, "--lexicon", work / "lexicon", "--switch", "0.5")
+    teacher = optical.load_teacher(args)
+    source, bitext = optical.lesson("code-switch", "sw", teacher, {}, args)
+    seen = []
+
+    class Spy:
+        def tokens(self, texts, kind):
+            seen.append(list(texts))
+            return teacher.tokens(texts, kind)
+
+        pad = staticmethod(teacher.pad)
+
+        def __call__(self, ids, mask):
+            return teacher(ids, mask)
+    index = [0, 5, 9]
+    losses = [source.loss(Spy(), "code-switch", index, step, args)[0].item() for step in (0, 1, 0)]
+    lexicon = baselines.read_lexicon(work / "lexicon" / "en-sw.txt")
+    draw = random.Random("1/0")
+    english = [source.queries[source.triples[i][0]] for i in index]
+    assert seen[0] == [baselines.code_switch(text, [lexicon], 0.5, draw) for text in english] != english
+    assert seen[0] == seen[2] != seen[1] and losses[0] == losses[2]
+    few, _ = optical.lesson("code-switch", "sw", teacher, {}, arguments(
+        work, "--lexicon", work / "lexicon", "--lexicon-size", 5))
+    assert few.lexicon == {word: lexicon[word] for word in list(lexicon)[:5]}
+
+
+def test_the_loss_of_questions_is_the_teachers_with_its_document_vectors_held(work):
+    """translate-train with the English queries as translations: the teacher's own loss at the same batch."""
+    translations = work / "same" / "en-sw"
+    translations.mkdir(parents=True, exist_ok=True)
+    paths = data.load_manifest(work / "data")["train"]
+    (translations / "train.tsv").write_bytes((work / "data" / paths["queries"]).read_bytes())
+    args = arguments(work, "--translations", work / "same", "--negatives", 2)
+    teacher = optical.load_teacher(args)
+    source, _ = optical.lesson("translate-train", "sw", teacher, {}, args)
+    index = [3, 0, 7, 12]
+    loss, stats = source.loss(teacher, "translate-train", index, 4, args)
+    docs, triples = data.read_tsv(work / "data" / paths["docs"]), data.read_triples(work / "data" / paths["triples"])
+    relevant = {}
+    for qid, docid, _ in triples:
+        relevant.setdefault(qid, set()).add(docid)
+    batch = [triples[i] for i in index]
+    names, target, other = optical.documents_of(batch, relevant, 2, np.random.default_rng([1, 4]))
+    with torch.no_grad():
+        want, _ = optical.teacher_loss(teacher, [source.rows[i] for i in index],
+                                       teacher.tokens([docs[d] for d in names], "doc"), target, other)
+    assert loss.item() == pytest.approx(want.item(), abs=5e-3)         # stored vectors are on a grid
+    assert loss.requires_grad and stats["tokens"] == sum(len(source.rows[i]) for i in index)
+
+
+def test_titles_find_their_articles_and_a_collection_without_any_says_so(work):
+    args = arguments(work)
+    teacher = optical.load_teacher(args)
+    source, _ = optical.lesson("wikiclir", "sw", teacher, {}, args)
+    wiki = data.load_collection(work / "data")["wiki"]
+    assert len(source.rows) == len(wiki["titles"]["sw"]) == 20
+    qid, place, negatives = source.triples[5]
+    assert list(wiki["docs"])[place] == qid and negatives == []
+    assert np.isfinite(source.loss(teacher, "wikiclir", [0, 1, 2], 0, args)[0].item())
+    manifest = json.loads((work / "data" / "collection.json").read_text())
+    del manifest["langs"]["sw"]["wiki"]
+    other = work / "bare-data"
+    if not other.exists():
+        import shutil
+        shutil.copytree(work / "data", other)
+    (other / "collection.json").write_text(json.dumps(manifest))
+    args.data = str(other)
+    with pytest.raises(ValueError, match="no Wikipedia titles for sw; leave wikiclir out"):
+        optical.lesson("wikiclir", "sw", teacher, {}, args)
+
+
+def test_negatives_are_mined_for_the_english_question_not_for_its_translation(work):
+    args = arguments(work, "--lexicon", work / "lexicon", "--mine", 3)
+    teacher = optical.load_teacher(args)
+    manifest = data.load_manifest(work / "data")["train"]
+    bare = [(qid, docid, []) for qid, docid, _ in data.read_triples(work / "data" / manifest["triples"])]
+    original = data.read_triples
+    try:
+        data.read_triples = lambda path: bare
+        source, _ = optical.lesson("code-switch", "sw", teacher, {}, args)
+    finally:
+        data.read_triples = original
+    docs, queries = (data.read_tsv(work / "data" / manifest[k]) for k in ("docs", "queries"))
+    qid, docid, _ = bare[0]
+    want = baselines.BM25(docs).negatives(queries[qid], {docid}, 3)
+    assert [list(docs)[i] for i in source.triples[0][2]] == want and len(want) == 3
+
+
+# -------------------------------------------------------------------------------------------- sweeps
+
+def sweep(work, out, *variants, steps=2, more=()):
+    return ["studies.py", "sweep", "--data", work / "data", "--teacher", work / "teacher", "--cache",
+            work / "vectors", "--out", out / "students", "--runs", out / "runs", "--lr", "1e-3", "--steps", steps,
+            "--batch", 8, *more, "--variants", *variants]
+
+
+def test_a_sweep_trains_and_searches_every_variant_once(work, tmp_path):
+    names = ["epsilon=0.5", "plan=uniform,marginals=idf", "methods=mean,pairs=20", "augment"]
+    done = command(*sweep(work, tmp_path, *names))
+    assert done.returncode == 0, done.stderr
+    assert sorted(p.name for p in (tmp_path / "runs" / "sw").iterdir()) == sorted(f"{n}.s1.trec" for n in names)
+    args = {n: json.loads((tmp_path / "students" / "sw" / n / "args.json").read_text())["args"] for n in names}
+    assert args["epsilon=0.5"]["epsilon"] == 0.5 and args["epsilon=0.5"]["plan"] == "sinkhorn"
+    assert args[names[1]]["plan"] == "uniform" and args[names[1]]["marginals"] == "idf"
+    assert args[names[2]]["method"] == "mean" and args[names[2]]["pairs"] == 20
+    done_json = json.loads((tmp_path / "students" / "sw" / names[2] / "done.json").read_text())
+    assert done_json["examples"] == 20
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.trec")}
+    again = command(*sweep(work, tmp_path, *names))
+    assert again.returncode == 0 and again.stdout.count("is there") == 4
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.trec")}
+
+
+def test_a_variant_equals_a_distillation_and_a_search_with_these_options(work, tmp_path):
+    assert command(*sweep(work, tmp_path, "epsilon=0.3")).returncode == 0
+    common = ["--data", work / "data", "--teacher", work / "teacher", "--cache", work / "vectors"]
+    assert command("optical.py", "distil", *common, "--out", tmp_path / "s", "--methods", "optical", "--lr", "1e-3",
+                   "--steps", 2, "--batch", 8, "--epsilon", 0.3).returncode == 0
+    assert command("optical.py", "search", *common, "--students", tmp_path / "s", "--out", tmp_path / "r",
+                   "--methods", "optical").returncode == 0
+    assert evaluate.read_run(tmp_path / "r" / "sw" / "optical.s1.trec") == \
+        evaluate.read_run(tmp_path / "runs" / "sw" / "epsilon=0.3.s1.trec")
+
+
+def test_a_setting_that_is_none_is_one_line_and_trains_nothing(work, tmp_path):
+    for variant, message in [("plan=magic", "invalid choice: 'magic'"), ("colour=red", "unrecognized arguments"),
+                             ("epsilon=much", "invalid float value: 'much'")]:
+        done = command(*sweep(work, tmp_path, "epsilon=0.3", variant))
+        assert done.returncode == 2 and message in done.stderr and not list(tmp_path.iterdir())
+    done = command(*sweep(work, tmp_path, "epsilon=0.3", more=("--langs", "xx")))
+    assert done.returncode == 2 and "no test set in 'xx'" in done.stderr
+
+
+# ----------------------------------------------------------------------------------------- alignment
+
+def test_word_links_by_hand():
+    matrix = np.array([[0.9, 0.8, 0.1], [0.2, 0.3, 0.0]])
+    assert studies.links(matrix, mutual=False) == [(0, 0), (0, 1), (0, 2)]
+    assert studies.links(matrix, mutual=True) == [(0, 0)]
+    values = np.array([[9.0, 9.0, 9.0], [1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])   # tokens; the first is no word's
+    assert studies.word_matrix(values, [-1, 0, 0], [0, 0, 1], "sum").tolist() == [[12.0, 9.0]]
+    assert studies.word_matrix(values, [-1, 0, 0], [0, 0, 1], "max").tolist() == [[5.0, 6.0]]
+
+
+def test_every_token_knows_its_word(work):
+    teacher = optical.Encoder.load(work / "teacher")
+    text = "Mkulima aliuza  mbuzi jana"
+    words = studies.word_of(teacher, text, 64)
+    ids = teacher.tokens([text], "query", 64)[0]
+    assert len(words) == len(ids) and words[0] == words[1] == words[-1] == -1
+    for n, word in enumerate(text.split()):
+        pieces = [ids[i] for i in range(len(ids)) if words[i] == n]
+        assert teacher.tokenizer.decode(pieces).replace(" ", "") == word.lower()
+
+
+def test_the_plan_of_a_sentence_with_itself_links_every_word_to_itself(work):
+    teacher = optical.Encoder.load(work / "teacher").eval()
+    args = argparse.Namespace(max_tokens=64, epsilon=0.01)
+    plan, cosine = studies.plan_of(teacher, teacher, "the farmer sold a goat", "the farmer sold a goat", args)
+    own = [(i, i) for i in range(5)]
+    assert studies.links(plan, True) == own == studies.links(cosine, True)
+    assert 0.5 < plan.sum() < 1                                    # the rest is on the markers
+
+
+def test_align_writes_a_row_a_language_method_and_way(work, tmp_path):
+    assert command("optical.py", "distil", "--data", work / "data", "--teacher", work / "teacher", "--cache",
+                   work / "vectors", "--out", tmp_path / "s", "--methods", "optical", "greedy", "--lr", "1e-3",
+                   "--steps", 2, "--batch", 8).returncode == 0
+    done = command("studies.py", "align", "--data", work / "data", "--teacher", work / "teacher", "--students",
+                   tmp_path / "s", "--out", tmp_path / "rows.json", "--seed", 3)
+    assert done.returncode == 0, done.stderr
+    rows = evaluate.read_rows(tmp_path / "rows.json")
+    assert len(rows) == 7 * 2 and all(0 <= row["value"] <= 1 and row["seeds"] == [3] for row in rows)
+    collection = data.load_collection(work / "data")
+    gold = collection["bitext"]["sw"]["dev_links"]
+    pairs = [[baselines.indexed_words(text) for text in pair] for pair in collection["bitext"]["sw"]["dev"]]
+    train = [[baselines.indexed_words(text) for text in pair] for pair in collection["bitext"]["sw"]["train"]]
+    models = baselines.Model1([(x, e) for e, x in train]), baselines.Model1([(e, x) for e, x in train])
+    want = baselines.aer([baselines.align(e, x, *models) for e, x in pairs], gold)
+    found = {(row["method"], row["measure"]): row["value"] for row in rows}
+    assert found["IBM Model 1", "aer, both ways"] == pytest.approx(want, abs=1e-6)
+
+
+# ---------------------------------------------------------------------------------------------- cost
+
+def test_costs_are_medians_over_what_was_trained_without_the_tuning(tmp_path):
+    def experiment(folder, seconds, **done):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "done.json").write_text(json.dumps({"seconds": seconds, **done}))
+        (tmp_path / folder / "args.json").write_text('{"device": "cpu, 2 cores"}')
+        lines = [{"step": 0, "tokens_per_s": 1, "memory_gb": 0.5},
+                 {"step": 9, "tokens_per_s": 100 * seconds, "memory_gb": 0.25}]
+        (tmp_path / folder / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for n, seconds in enumerate((2.0, 8.0, 4.0)):
+        experiment(f"s1/students/{n}/optical", seconds, method="optical")
+    experiment("tune/sw.optical.1", 99.0, method="optical")
+    experiment("s1/nmt/sw-en", 7.0, dev_chrf=50.0)
+    experiment("s1/teacher", 3.0, dev_map=0.5)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "search.s1.jsonl").write_text(
+        '{"set": "sw", "method": "optical", "queries": 4, "documents": 9, "seconds": 2.0}\n')
+    assert command("studies.py", "cost", "--data", "x", "--root", tmp_path, "--out",
+                   tmp_path / "c.json").returncode == 0
+    rows = {(row["method"], row["measure"]): row["value"] for row in evaluate.read_rows(tmp_path / "c.json")}
+    assert rows == {("optical", "seconds"): 4.0, ("optical", "tokens_per_s"): 400.0, ("optical", "memory_gb"): 0.5,
+                    ("NMT", "seconds"): 7.0, ("NMT", "tokens_per_s"): 700.0, ("NMT", "memory_gb"): 0.5,
+                    ("teacher", "seconds"): 3.0, ("teacher", "tokens_per_s"): 300.0, ("teacher", "memory_gb"): 0.5,
+                    ("optical", "search_ms_per_query"): 500.0}
+    done = command("studies.py", "cost", "--data", "x", "--root", tmp_path / "runs", "--out", tmp_path / "d.json")
+    assert done.returncode == 2 and "no finished experiment" in done.stderr
