@@ -151,6 +151,9 @@ all_stages() {
         --extra "${alignments[@]}" --out "$out/scores.json"
     stage tables "$python" evaluate.py tables "$out/scores.json" --out "$out/tables.md"
     stage costs "$python" studies.py cost --data "$data" --root "$out" --out "$out/costs.json"
+    stage figures "$python" studies.py figures --data "$data" --scores "$out/scores.json" \
+        --teacher "$out/s$first_seed/teacher" --students "$out/s$first_seed/students" --lang "$first_lang" \
+        --out "$out/figures" "${machine[@]}"
     stage costs-table "$python" evaluate.py tables "$out/costs.json" --out "$out/costs.md"
 }
 

@@ -4,6 +4,8 @@
     1. sweep   students under changed settings, each searched with: tables 3 and 4     (any number a process)
     2. align   alignment error rate of plan, greedy match and IBM Model 1: table 10
     3. cost    seconds, tokens per second and memory of everything that was trained: table 11
+    4. figures MAP against bitext size and against mixing, the plan of a sentence pair: TSV, and SVG
+               where matplotlib is installed
 
 A setting is `key=value` of an option of `optical.py distil`, several are joined by commas:
 `plan=ipot`, `methods=mean,pairs=250`, `augment`. Its name is the row of the table.
@@ -188,7 +190,88 @@ def cost(args):
     evaluate.write_rows(args.out, out)
 
 
-# -------------------------------------------------------------------------------------- 4. Commands
+# --------------------------------------------------------------------------------------- 4. Figures
+
+def curves(rows):
+    """The curves of tables 4 and 5: {figure: (label of x, {series: {x: MAP}})}, table 2 at its own x.
+
+    A point is a mean over languages, and there only where all languages of the table have it.
+    """
+    pairs = {row["lang"]: row["value"] for row in rows if row["table"] == "1" and row["measure"] == "pairs"}
+    own = [row for row in rows if row["measure"] == "map" and row["table"] in ("2", "4", "5")]
+    langs = {table: {row["lang"] for row in own if row["table"] == table} for table in ("4", "5")}
+    size, mix = {}, {}
+    for row in own:
+        settings = dict(setting.partition("=")[::2] for setting in row["method"].split(","))
+        if row["table"] == "4":
+            line = size.setdefault(settings["methods"], {})
+            line.setdefault(int(settings["pairs"]), []).append(row["value"])
+        elif row["table"] == "5" or row["method"] == "optical" and row["lang"] in langs["5"]:
+            share = float(settings.get("mix", 0))
+            mix.setdefault(f"{row['class']} mean", {}).setdefault(share, []).append(row["value"])
+    for row in own:
+        if row["table"] == "2" and row["method"] in size and row["lang"] in langs["4"]:
+            size[row["method"]].setdefault(pairs[row["lang"]], []).append(row["value"])
+    size = {method: {x: float(np.mean(ys)) for x, ys in sorted(line.items()) if len(ys) == len(langs["4"])}
+            for method, line in size.items()}
+    mix = {group: {x: float(np.mean(ys)) for x, ys in sorted(line.items())} for group, line in mix.items()}
+    if {"low mean", "high mean"} <= mix.keys():
+        low, high = mix["low mean"], mix["high mean"]
+        mix["gap"] = {x: high[x] - low[x] for x in low if x in high}
+    found = {"size": ("sentence pairs", size), "mix": ("share of source words replaced by English", mix)}
+    return {name: figure for name, figure in found.items() if figure[1]}
+
+
+def figures(args):
+    """MAP against bitext size, against mixing, and the plan of one dev pair, into a folder."""
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        import matplotlib
+        matplotlib.use("Agg")
+        matplotlib.rcParams["svg.hashsalt"] = "optical"                 # the same bytes every time
+        import matplotlib.pyplot as plt
+    except ImportError:
+        plt = None
+        print("  matplotlib is not installed: figures are written as TSV only", flush=True)
+
+    def drawing(name, draw):
+        if plt:
+            figure, axes = plt.subplots(figsize=(5, 3.5), layout="constrained")
+            draw(axes)
+            figure.savefig(out / f"{name}.svg", metadata={"Date": None})
+            plt.close(figure)
+
+    for name, (label, series) in curves(evaluate.read_rows(args.scores)).items():
+        xs = sorted({x for line in series.values() for x in line})
+        table = [[label, *series]] + [[f"{x:g}", *(f"{line[x]:.4f}" if x in line else "" for line in
+                                                   series.values())] for x in xs]
+        (out / f"{name}.tsv").write_text("".join("\t".join(row) + "\n" for row in table), encoding="utf-8")
+
+        def draw(axes):
+            for method, line in series.items():
+                axes.plot(list(line), list(line.values()), marker="o", label=method)
+            axes.set(xlabel=label, ylabel="MAP", xscale="log" if name == "size" else "linear")
+            axes.legend()
+        drawing(name, draw)
+
+    manifest, teacher = data.load_manifest(args.data), load_teacher(args)
+    english, source = data.read_bitext(Path(args.data) / manifest["langs"][args.lang]["dev"])[args.pair]
+    student = Encoder.load(Path(args.students) / args.lang / "optical").to(args.device).eval()
+    plan, _ = plan_of(teacher, student, english, source, args)
+    table = [["", *source.split()]] + [[word, *(f"{p:.4f}" for p in row)]
+                                       for word, row in zip(english.split(), plan)]
+    (out / "plan.tsv").write_text("".join("\t".join(row) + "\n" for row in table), encoding="utf-8")
+
+    def draw(axes):
+        axes.imshow(plan, cmap="Blues")
+        axes.set_xticks(range(plan.shape[1]), source.split(), rotation=45, ha="right")
+        axes.set_yticks(range(plan.shape[0]), english.split())
+    drawing("plan", draw)
+    print(f"  figures: {', '.join(sorted(path.name for path in out.iterdir()))}", flush=True)
+
+
+# -------------------------------------------------------------------------------------- 5. Commands
 
 def parser():
     top = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
@@ -207,6 +290,16 @@ def parser():
     add("--epsilon", type=float, default=0.1, help="entropy weight of the plan")
     add("--max-tokens", type=int, default=64, help="longest sentence, in tokens")
     add("--out", required=True, help="JSON file of rows")
+
+    add = command_options(commands, "figures", figures)
+    add("--scores", required=True, help="scores.json of a run")
+    add("--teacher", required=True, help="folder of the teacher")
+    add("--students", required=True, help="folder written by distil")
+    add("--lang", required=True, help="language of the sentence pair")
+    add("--pair", type=int, default=0, help="which pair of its dev bitext, from 0")
+    add("--epsilon", type=float, default=0.1, help="entropy weight of the plan")
+    add("--max-tokens", type=int, default=64, help="longest sentence, in tokens")
+    add("--out", required=True, help="folder of figures")
 
     add = command_options(commands, "cost", cost)
     add("--root", required=True, help="OUT of a run")

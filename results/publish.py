@@ -3,9 +3,9 @@
 
     python results/publish.py out/mini "bash run_all.sh"
 
-Writes results/<profile>/: scores.json, tables.md, costs.json, costs.md, expected.json, lr.json (the learning
-rates' dev values) and environment.txt (commit, versions, device, seconds an experiment); puts tables 1 and 2
-between their marks in README.md.
+Writes results/<profile>/: scores.json, tables.md, costs.json, costs.md, figures, expected.json, lr.json (the
+learning rates' dev values) and environment.txt (commit, versions, device, seconds an experiment); puts tables 1
+and 2 between their marks in README.md.
 """
 import argparse
 import json
@@ -56,6 +56,7 @@ def main(argv=None):
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("scores.json", "tables.md", "costs.json", "costs.md"):
         shutil.copyfile(args.out / name, folder / name)
+    shutil.copytree(args.out / "figures", folder / "figures", dirs_exist_ok=True)
     rates = [args.out / "tune" / "lr.json", *sorted(args.out.glob("s*/nmt/lr.json"))]
     merged = {str(path.parent.relative_to(args.out)): json.loads(path.read_text("utf-8")) for path in rates}
     (folder / "lr.json").write_text(json.dumps(merged, indent=1) + "\n", encoding="utf-8")

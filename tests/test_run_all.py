@@ -192,7 +192,8 @@ def test_plan_prints_every_stage_and_runs_nothing(tmp_path):
     each = ["bm25-nmt", "distil", "search", "ablation", "size", "mix", "switch", "align"]
     assert names == ["data", "bm25", "lexicon", "bm25-lexicon", "psq", "pretrain-s1", "teacher-s1", "nmt-s1",
                      "tune", "subwords", *(f"{name}-s1" for name in each), "pretrain-s2", "teacher-s2", "nmt-s2",
-                     *(f"{name}-s2" for name in each), "scores", "tables", "costs", "costs-table"]
+                     *(f"{name}-s2" for name in each), "scores", "tables", "costs", "figures",
+                     "costs-table"]
     one = run_all("mini", PLAN="1", OUT=str(out), TABLES="1 2 4").stdout
     assert [name for name in each if f"] {name}-s1:" in one] == ["bm25-nmt", "distil", "search", "size"]
     assert "align" not in run_all("real", PLAN="1", OUT=str(out), TABLES="3 10").stdout      # no gold links

@@ -349,6 +349,54 @@ def test_align_writes_a_row_a_language_method_and_way(work, tmp_path):
     assert found["IBM Model 1", "aer, both ways"] == pytest.approx(want, abs=1e-6)
 
 
+# ------------------------------------------------------------------------------------------- figures
+
+def row(table, method, lang, value, group="low", measure="map"):
+    return {"table": table, "method": method, "lang": lang, "measure": measure, "value": value, "class": group}
+
+
+def test_curves_hold_the_means_of_the_tables_and_table_2_at_its_own_size():
+    rows = [row("1", "data", lang, 500, measure="pairs") for lang in ("sw", "so", "fi")]
+    rows += [row("2", "optical", "sw", 0.5), row("2", "optical", "so", 0.3), row("2", "mean", "sw", 0.9),
+             row("2", "optical", "fi", 0.8, "high"), row("2", "optical", "sw", 0.99, measure="recall_100")]
+    rows += [row("4", f"methods=optical,pairs={n}", lang, value)
+             for n, lang, value in [(1000, "sw", 0.6), (1000, "so", 0.4), (250, "sw", 0.1)]]
+    rows += [row("5", "mix=0.5", lang, value, group)
+             for lang, value, group in [("sw", 0.4, "low"), ("so", 0.2, "low"), ("fi", 0.7, "high")]]
+    found = studies.curves(rows)
+    assert found["size"][1] == {"optical": {500: 0.4, 1000: 0.5}}          # 250 is not there in both
+    mix = {name: {x: round(y, 9) for x, y in line.items()} for name, line in found["mix"][1].items()}
+    assert mix == {"low mean": {0.0: 0.4, 0.5: 0.3}, "high mean": {0.0: 0.8, 0.5: 0.7},
+                   "gap": {0.0: 0.4, 0.5: 0.4}}
+    assert studies.curves(rows[:4]) == {}
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_figures_are_drawn_where_matplotlib_is_and_their_data_written_anyway(work, tmp_path, installed, capsys,
+                                                                            monkeypatch):
+    if installed:
+        pytest.importorskip("matplotlib")
+    else:
+        monkeypatch.setitem(sys.modules, "matplotlib", None)
+    evaluate.write_rows(tmp_path / "scores.json", [
+        row("1", "data", "sw", 500, measure="pairs"), row("2", "optical", "sw", 0.5),
+        row("4", "methods=optical,pairs=250", "sw", 0.25)])
+    (tmp_path / "students" / "sw").mkdir(parents=True)
+    (tmp_path / "students" / "sw" / "optical").symlink_to(work / "teacher")
+    argv = ["figures", "--data", work / "data", "--scores", tmp_path / "scores.json", "--teacher",
+            work / "teacher", "--students", tmp_path / "students", "--lang", "sw", "--device", "cpu"]
+    for out in ("a", "b"):
+        assert studies.main([*map(str, argv), "--out", str(tmp_path / out)]) == 0
+    files = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
+    assert files == {path.name: path.read_bytes() for path in (tmp_path / "b").iterdir()}
+    assert set(files) == {"size.tsv", "plan.tsv"} | ({"size.svg", "plan.svg"} if installed else set())
+    assert files["size.tsv"].decode() == "sentence pairs\toptical\n250\t0.2500\n500\t0.5000\n"
+    english, source = data.load_collection(work / "data")["bitext"]["sw"]["dev"][0]
+    lines = [line.split("\t") for line in files["plan.tsv"].decode().splitlines()]
+    assert lines[0] == ["", *source.split()] and [line[0] for line in lines[1:]] == english.split()
+    assert ("not installed" in capsys.readouterr().out) != installed
+
+
 # ---------------------------------------------------------------------------------------------- cost
 
 def test_costs_are_medians_over_what_was_trained_without_the_tuning(tmp_path):
