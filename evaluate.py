@@ -960,19 +960,20 @@ def _comparison(cells, title, intro="", tested=True):
             lines[-1].append("" if None in (low, high) else f"{high - low:.3f}")
     header += ["gap"] if all(groups.values()) else []
     seeds = sorted({tuple(row["seeds"]) for line in cells.values() for row in line.values()})
+    counts = ", ".join(f"{_heading(heads[s])} {heads[s]['n_queries']}" for s in heads)
+    drawn = " or ".join("{" + ", ".join(map(str, some)) + "}" for some in seeds)
     note = [
-        "Mean average precision over all judged queries, 0 for those without a result;",
-        ", ".join(f"{_heading(heads[s])} {heads[s]['n_queries']}" for s in heads) + " queries.",
-        "Seeds " + " or ".join("{" + ", ".join(map(str, some)) + "}" for some in seeds) + ";",
-        "with several, mean ± standard deviation over seeds.",
-        "Low and high mean: over test sets, unweighted; gap: high mean - low mean."]
+        "Mean average precision over all judged queries, 0 for those without a result; "
+        f"{counts} queries.",
+        f"Seeds {drawn}; with several, mean ± standard deviation over seeds. Low and high mean: over test "
+        "sets, unweighted; gap: high mean - low mean."]
     note += [
-        f"† OPTICAL is significantly better, ‡ significantly worse than this (p < {ALPHA}):",
-        "two-sided paired t-tests over queries, each query's value its mean over seeds; for a mean, over the",
-        "queries of its test sets, one in several languages (same judgements) counting once, by its mean;",
-        f"Holm correction over the table's {len(tests)} comparisons, the ceiling excepted.",
-        "Bold: the best of its column, the ceiling excepted, where that is significant:",
-        "OPTICAL above every other method, or another method above OPTICAL."] if tested else []
+        f"† OPTICAL is significantly better, ‡ significantly worse than this (p < {ALPHA}): two-sided paired "
+        "t-tests over queries, each query's value its mean over seeds; for a mean, over the queries of its "
+        "test sets, one in several languages (same judgements) counting once, by its mean; Holm correction "
+        f"over the table's {len(tests)} comparisons, the ceiling excepted.",
+        "Bold: the best of its column, the ceiling excepted, where that is significant: OPTICAL above every "
+        "other method, or another method above OPTICAL."] if tested else []
     text = f"## {title}\n\n" + markdown(header, lines) + "\n" + intro + "\n".join(note) + "\n"
     signed = {}
     for s in (s for s in columns if s in heads):

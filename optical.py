@@ -777,7 +777,10 @@ def lesson(method, lang, teacher, texts, args):
         texts[key] = Bitext(args.data, lang, teacher, args.cache, args.pairs, args.max_tokens)
     if method in OBJECTIVES:
         return texts[key], texts[key]
-    return Questions(args.data, lang, method, teacher, args.cache, args), texts[key]
+    own = (lang, method, args.lexicon_size, args.switch, args.mine, args.negatives)
+    if own not in texts:
+        texts[own] = Questions(args.data, lang, method, teacher, args.cache, args)
+    return texts[own], texts[key]
 
 
 def start_student(teacher, args):

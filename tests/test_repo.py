@@ -101,7 +101,8 @@ def test_publishing_puts_a_run_into_results_and_between_the_marks_of_the_readme(
              "s1/teacher/done.json": {"steps": 7, "seconds": 1.5}, "s1/teacher/args.json": args}
     texts = {path: json.dumps(value) for path, value in files.items()}
     tables = "## Table 2\n\n| new |\n\nSignatures:\n- `map` (a)\n\ngain\n\n## Table 3\n\n| long |\n"
-    for path, text in (texts | {"tables.md": tables, "costs.json": "[]\n", "costs.md": "", "figures/size.tsv": "x\n"}).items():
+    for path, text in (texts | {"tables.md": tables, "costs.json": "[]\n", "costs.md": "", "figures/size.tsv": "x\n",
+                                   "figures/plan.tsv": "y\n"}).items():
         (out / path).parent.mkdir(parents=True, exist_ok=True)
         (out / path).write_text(text)
     (tmp_path / "README.md").write_text(f"before\n{mark}\n| old |\n<!-- end -->\nafter\n")
@@ -115,6 +116,10 @@ def test_publishing_puts_a_run_into_results_and_between_the_marks_of_the_readme(
     environment = (made / "environment.txt").read_text()
     assert (made / "figures" / "size.tsv").read_text() == "x\n"
     assert "c0ffee" in environment and "s1/teacher: 7 steps" in environment
+    assert (made / "figures" / "plan.tsv").exists()
+    (out / "data" / "collection.json").write_text('{"profile": "real"}')
+    assert subprocess.run(argv, cwd=ROOT, capture_output=True).returncode == 2              # no mark for real
+    assert [p.name for p in (tmp_path / "results" / "real" / "figures").iterdir()] == ["size.tsv"]
     (tmp_path / "README.md").write_text("no marks\n")
     assert subprocess.run(argv, cwd=ROOT, capture_output=True).returncode == 2
 
