@@ -25,12 +25,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
 from tqdm import tqdm
 
 import data
-from optical import (close_experiment, command_options, fit, length_batches, open_experiment, pad, read_json,
-                     run_command, token_batches, write_json)
+from optical import (close_experiment, command_options, fit, language, language_options, languages,
+                     length_batches, open_experiment, pad, read_json, run_command, set_dropout, share_out,
+                     shared_options, token_batches, training_options, write_json)
 
 # FLORES-200 codes, which NLLB uses, of the languages of all profiles.
 CODES = {"en": "eng_Latn", "sw": "swh_Latn", "so": "som_Latn", "tl": "tgl_Latn", "mr": "mar_Deva",
@@ -82,7 +82,7 @@ class Translator:
     """
 
     def __init__(self, model, tokenizer, start, end, forced=None, beams=5, max_tokens=64):
-        self.model, self.tokenizer, self.beams, self.max_tokens = model, tokenizer, beams, max_tokens
+        self.model, self.tokenizer, self.max_tokens = model, tokenizer, max_tokens
         pad_id = tokenizer.pad_token_id or 0
         self.options = {"decoder_start_token_id": start, "eos_token_id": end, "pad_token_id": pad_id,
                         "forced_bos_token_id": forced, "num_beams": beams, "do_sample": False,
@@ -116,9 +116,7 @@ def from_encoder(name, beams, max_tokens, dropout):
         why = str(error).splitlines()[0]
         raise ValueError(f"{name}: no encoder can be loaded from there ({why}); give a Hugging Face name or "
                          "a folder with config.json and model.safetensors") from None
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = dropout
+    set_dropout(model, dropout)
     start = tokenizer.bos_token_id if tokenizer.cls_token_id is None else tokenizer.cls_token_id
     end = tokenizer.eos_token_id if tokenizer.sep_token_id is None else tokenizer.sep_token_id
     return Translator(model, tokenizer, start, end, beams=beams, max_tokens=max_tokens)
@@ -159,7 +157,10 @@ def train_one(pairs, lr, folder, args, name):
     torch.manual_seed(args.seed)
     translator = from_encoder(args.encoder, args.beams, args.max_tokens, args.dropout)
     model, tokenizer = translator.model.to(args.device), translator.tokenizer
-    ids = [tokenizer([text for text in side])["input_ids"] for side in zip(*pairs)]
+    if model.device.type == "cpu":       # the fused attention is slow there with dropout and in bfloat16
+        for half in (model.encoder, model.decoder):
+            half.set_attn_implementation("eager")
+    ids = [tokenizer(list(side))["input_ids"] for side in zip(*pairs)]
     start, end, pad_id = (translator.options[k] for k in ("decoder_start_token_id", "eos_token_id",
                                                           "pad_token_id"))
     special = {start, end}
@@ -209,20 +210,11 @@ def write_translations(translator, jobs, references, folder):
     return score
 
 
-def language(args, lang):
-    """The manifest's entry of a language. Raises: ValueError naming it where the collection lacks it."""
-    entry = data.load_manifest(args.data)["langs"].get(lang)
-    if entry is None:
-        raise ValueError(f"{args.data}/collection.json: no language {lang!r}; "
-                         f"run data.py prepare with --langs {lang}")
-    return entry
-
-
 def one_direction(folder, lang, reverse, lr, args, only_dev=False):
     """done.json of one trained direction, trained and its texts translated here unless it is there."""
-    entry = language(args, lang)
     part = open_experiment(folder, args, {"lang": lang, "reverse": reverse, "lr": lr})
     if part is not None:
+        entry = language(args.data, lang)
         pairs = data.read_bitext(Path(args.data) / entry["train"])[:args.pairs or entry["pairs"]]
         pairs = [(e, x) if reverse else (x, e) for e, x in pairs]
         translator, spent = train_one(pairs, lr, part, args, folder.name)
@@ -233,86 +225,82 @@ def one_direction(folder, lang, reverse, lr, args, only_dev=False):
     return read_json(folder / "done.json")
 
 
+def directions(out, langs, both=True):
+    """{(source, target): folder} of every language from and, with both, into English."""
+    pairs = [pair for lang in langs for pair in ((lang, "en"), ("en", lang))[:1 + both]]
+    return {pair: out / "-".join(pair) for pair in pairs}
+
+
 def train(args):
     """Train both directions of every language; the rate is the grid's best by dev chrF of --tune-lang."""
-    out, langs = Path(args.out), args.langs or sorted(data.load_manifest(args.data)["langs"])
-    for lang in langs:
-        language(args, lang)
+    out, langs = Path(args.out), languages(args)
     rate, tuned = args.lr[0], args.tune_lang or langs[0]
     if args.lr_file:
         rate = read_json(Path(args.lr_file))["chosen"]["nmt"]
     elif len(args.lr) > 1:
-        scores = {}
-        for lr in args.lr:
-            folder = out / "tune" / f"{tuned}-en.{lr:g}"
-            own = argparse.Namespace(**{**vars(args), "steps": args.tune_steps or args.steps})
-            scores[f"{lr:g}"] = one_direction(folder, tuned, False, lr, own, only_dev=True)["dev_chrf"]
-            print(f"  nmt tune: {tuned} lr {lr:g}: dev chrF {scores[f'{lr:g}']:.2f}", flush=True)
+        own = argparse.Namespace(**{**vars(args), "steps": args.tune_steps or args.steps})
+        grid = {(f"{lr:g}",): out / "tune" / f"{tuned}-en.{lr:g}" for lr in args.lr}
+        found = share_out("nmt tune", grid, lambda folder, lr: one_direction(
+            folder, tuned, False, float(lr), own, only_dev=True))
+        scores = {lr: done["dev_chrf"] for (lr,), done in found.items()}
         rate = float(max(scores, key=lambda lr: (scores[lr], -float(lr))))
         write_json(out / "lr.json", {"chosen": {"nmt": rate}, "dev_chrf": scores, "langs": [tuned]})
-    units = [(lang, reverse) for lang in langs for reverse in (False, True)]
-    for n, (lang, reverse) in enumerate(units, 1):
-        folder = out / (f"en-{lang}" if reverse else f"{lang}-en")
-        done = one_direction(folder, lang, reverse, rate, args)
-        print(f"  nmt {n} of {len(units)}: {folder.name}: dev chrF {done['dev_chrf']:.2f}, "
-              f"{done['seconds']} s", flush=True)
+    share_out("nmt", directions(out, langs), lambda folder, source, target: one_direction(
+        folder, target if source == "en" else source, source == "en", rate, args))
 
 
 def pretrained(args):
     """Translate by a pre-trained model instead: the test queries, and the training queries with --reverse."""
-    out, langs = Path(args.out), args.langs or sorted(data.load_manifest(args.data)["langs"])
     coded = args.codes != ["none"]
     codes = CODES | dict(pair.split("=", 1) for pair in args.codes if coded)
-    for lang in langs:
-        language(args, lang)
-        for reverse in (False, True) if args.reverse else (False,):
-            folder = out / (f"en-{lang}" if reverse else f"{lang}-en")
-            part = open_experiment(folder, args, {"lang": lang, "reverse": reverse})
-            if part is None:
-                continue
-            ends = ("en", lang) if reverse else (lang, "en")
-            source, target = (codes.get(end, end) for end in ends) if coded else (None, None)
-            translator = by_name(args.name, source, target, args.beams, args.max_tokens)
+
+    def one(folder, source, target):
+        lang, reverse = (target, True) if source == "en" else (source, False)
+        part = open_experiment(folder, args, {"lang": lang, "reverse": reverse})
+        if part is not None:
+            ends = [codes.get(end, end) if coded else None for end in (source, target)]
+            translator = by_name(args.name, *ends, args.beams, args.max_tokens)
             translator.model.to(args.device)
             score = write_translations(translator, *jobs_of(args, lang, reverse), part)
             close_experiment(part, folder, {"lang": lang, "model": args.name, "dev_chrf": score})
-            print(f"  nmt {folder.name}: {args.name}: dev chrF {score:.2f}", flush=True)
+        return read_json(folder / "done.json")
+
+    share_out("nmt", directions(Path(args.out), languages(args), args.reverse), one)
 
 
 def parser():
     top = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     commands = top.add_subparsers(dest="run_command", required=True)
-    for run in (train, pretrained):
-        add = command_options(commands, run.__name__, run)
-        add("--out", required=True, help="folder of translations")
-        add("--langs", nargs="+", default=None, help="languages; default: all of the collection")
+
+    def translation_options(add):
         add("--beams", type=int, default=5, help="width of the beam search")
         add("--max-tokens", type=int, default=64, help="longest sentence, in tokens")
-        if run is pretrained:
-            add("--name", required=True, help="Hugging Face name or folder, facebook/nllb-200-distilled-600M")
-            add("--codes", nargs="+", default=[], metavar="LANG=CODE",
-                help="the model's language codes where they are not FLORES-200's; `none` for a model without")
-            add("--reverse", action=argparse.BooleanOptionalAction, default=False,
-                help="also the English training queries, for translate-train")
-            continue
-        add("--encoder", required=True, help="what both halves start from: Hugging Face name or folder")
-        add("--lr", type=float, nargs="+", default=[1e-3], help="peak learning rate; several: a grid")
-        add("--lr-file", default=None, help="lr.json of an earlier run: take its rate")
-        add("--tune-lang", default=None, help="language the rate is chosen on; default: the first")
-        add("--steps", type=int, default=1000, help="training steps")
-        add("--tune-steps", type=int, default=0, help="training steps while the rate is chosen; 0: --steps")
-        add("--batch", type=int, default=32, help="sentence pairs a step")
-        add("--accumulate", type=int, default=1, help="parts a batch is cut into, to save memory")
-        add("--pairs", type=int, default=0, help="the first so many sentence pairs; 0: the manifest's")
-        add("--dropout", type=float, default=0.1, help="probability, in every layer")
-        add("--smoothing", type=float, default=0.1, help="label smoothing")
-        add("--log-every", type=int, default=10, help="steps between lines of train.jsonl")
-        add("--save-every-s", type=float, default=120, help="seconds between checkpoints")
+
+    add = command_options(commands, "train", train, lambda add: training_options(add, dropout=0.1),
+                          language_options, shared_options, translation_options)
+    add("--encoder", required=True, help="what both halves start from: Hugging Face name or folder")
+    add("--lr", type=float, nargs="+", default=[1e-3], help="peak learning rate; several: a grid")
+    add("--lr-file", default=None, help="lr.json of an earlier run: take its rate")
+    add("--tune-lang", default=None, help="language the rate is chosen on; default: the first")
+    add("--steps", type=int, default=1000, help="training steps")
+    add("--tune-steps", type=int, default=0, help="training steps while the rate is chosen; 0: --steps")
+    add("--pairs", type=int, default=0, help="the first so many sentence pairs; 0: the manifest's")
+    add("--smoothing", type=float, default=0.1, help="label smoothing")
+
+    add = command_options(commands, "pretrained", pretrained, language_options, shared_options,
+                          translation_options)
+    add("--out", required=True, help="folder of translations")
+    add("--name", required=True, help="Hugging Face name or folder, facebook/nllb-200-distilled-600M")
+    add("--codes", nargs="+", default=[], metavar="LANG=CODE",
+        help="the model's language codes where they are not FLORES-200's; `none` for a model without")
+    add("--reverse", action=argparse.BooleanOptionalAction, default=False,
+        help="also the English training queries, for translate-train")
     return top
 
 
 def main(argv=None):
-    return run_command(parser().parse_args(argv))
+    argv = sys.argv[1:] if argv is None else argv
+    return run_command(parser().parse_args(argv), argv)
 
 
 if __name__ == "__main__":

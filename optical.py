@@ -38,7 +38,7 @@ import shutil
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +78,8 @@ class Encoder(nn.Module):
         start(self.projection.weight)
         self.dim, self.query_tokens, self.doc_tokens, self.augment = dim, query_tokens, doc_tokens, augment
         self.markers = self._markers()
-        self.bf16 = False  # set by the command: bfloat16 inside the backbone, vectors and scores stay float32
+        self.bf16 = False  # set by place(): bfloat16 inside the backbone, vectors and scores stay float32
+        self.attention = backbone.config._attn_implementation
 
     def _markers(self):
         """Token ids of the query and document markers, added where the vocabulary has no unused tokens."""
@@ -93,11 +94,16 @@ class Encoder(nn.Module):
                 table.weight.data[ids] = table.weight.data[start or 0].clone()
         return dict(zip(("query", "doc"), self.tokenizer.convert_tokens_to_ids(names)))
 
-    def set_dropout(self, p):
-        """Dropout of every layer; 0 by default: with dropout attention is much slower on a CPU."""
-        for module in self.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = p
+    def place(self, args):
+        """This encoder on the device and in the precision of a command."""
+        self.bf16 = args.bf16
+        return self.to(args.device)
+
+    def train(self, mode=True):
+        """As in torch. N.B. on a CPU the fused attention is slow backward in bfloat16: 32 ms where eager has 3."""
+        eager = mode and self.bf16 and self.projection.weight.device.type == "cpu"
+        self.backbone.set_attn_implementation("eager" if eager else self.attention)
+        return super().train(mode)
 
     def tokens(self, texts, kind, max_tokens=None):
         """Token ids of each text, a list of int32 arrays; `kind` is "query" or "doc".
@@ -173,6 +179,13 @@ class Encoder(nn.Module):
         return cls(backbone, tokenizer, dim or backbone.config.hidden_size, query_tokens, doc_tokens, augment)
 
 
+def set_dropout(model, p):
+    """Dropout of every layer; 0 by default: with dropout attention is much slower on a CPU."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = p
+
+
 def pad(rows, pad_id, device):
     """Arrays of ids -> ids (B, L) int64 filled up with `pad_id`, mask (B, L) bool, True at real tokens."""
     lengths = np.array([len(row) for row in rows])
@@ -235,11 +248,16 @@ class Vectors:
         rows = encoder.tokens(texts, kind, max_tokens)
         lengths = [len(row) for row in rows]
         print(f"  {name or folder.name}: {len(rows):,} texts, {sum(lengths):,} tokens", flush=True)
-        if (folder / "offsets.npy").exists():
-            found = cls(folder)
-            if np.array_equal(found.lengths, lengths):
-                return found
+        with locked(folder):
+            if not folder.exists():
+                cls._encode(folder, encoder, rows, lengths, batch_tokens, name)
+        found = cls(folder)
+        if not np.array_equal(found.lengths, lengths):
             raise ValueError(f"{folder}: holds vectors of other texts; delete it or choose another folder")
+        return found
+
+    @staticmethod
+    def _encode(folder, encoder, rows, lengths, batch_tokens, name):
         part = fresh(folder)
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         shape = (int(offsets[-1]), encoder.dim)
@@ -257,7 +275,6 @@ class Vectors:
         np.save(part / "norms.npy", norms)
         np.save(part / "offsets.npy", offsets)
         os.replace(part, folder)
-        return cls(folder)
 
 
 # ------------------------------------------------------------------------------------- 2. The score
@@ -520,9 +537,8 @@ def teacher(args):
         return
     torch.manual_seed(args.seed)
     encoder = Encoder.load(args.encoder, args.dim, args.query_tokens, args.doc_tokens, args.augment)
-    encoder = encoder.to(args.device)
-    encoder.bf16 = args.bf16
-    encoder.set_dropout(args.dropout)
+    encoder = encoder.place(args)
+    set_dropout(encoder, args.dropout)
     paths = data.load_manifest(root)["train"]
     docs, queries = data.read_tsv(root / paths["docs"]), data.read_tsv(root / paths["queries"])
     triples = data.read_triples(root / paths["triples"])
@@ -621,6 +637,14 @@ def contrastive_loss(student, s_mask, doc, d_mask, same, tau=0.05):
     return F.cross_entropy(scores, target), {"accuracy": (scores.argmax(1) == target).float().mean()}
 
 
+def language(root, lang):
+    """The manifest's entry of a language. Raises: ValueError where the collection lacks it."""
+    entry = data.load_manifest(root)["langs"].get(lang)
+    if entry is None:
+        raise ValueError(f"{root}/collection.json: no language {lang!r}; run data.py prepare with --langs {lang}")
+    return entry
+
+
 class Bitext:
     """The sentence pairs of one language with all a student needs, computed once for all objectives.
 
@@ -628,10 +652,7 @@ class Bitext:
     """
 
     def __init__(self, root, lang, teacher, cache, pairs=0, max_tokens=64):
-        entry = data.load_manifest(root)["langs"].get(lang)
-        if entry is None:
-            raise ValueError(f"{root}/collection.json: no language {lang!r}; "
-                             f"run data.py prepare with --langs {lang}")
+        entry = language(root, lang)
         self.lang, self.teacher, self.max_tokens, self.lexicon = lang, teacher, max_tokens, None
         self.cache = Path(cache) / (lang + "-augmented" * teacher.augment)
         train = data.read_bitext(Path(root) / entry["train"])[:pairs or entry["pairs"]]
@@ -795,7 +816,7 @@ def start_student(teacher, args):
         blocks = next(m for m in student.backbone.modules() if isinstance(m, nn.ModuleList))
         student.backbone.requires_grad_(False)
         blocks[-args.layers:].requires_grad_(True)
-    student.set_dropout(args.dropout)
+    set_dropout(student, args.dropout)
     return student
 
 
@@ -815,9 +836,7 @@ def distil_one(source, lang, method, lr, teacher, folder, args):
 
 
 def load_teacher(args):
-    encoder = Encoder.load(args.teacher).to(args.device).eval()
-    encoder.bf16 = args.bf16
-    return encoder
+    return Encoder.load(args.teacher).place(args).eval()
 
 
 def finish_student(folder, lang, method, lr, args, teacher, texts, then=None):
@@ -826,7 +845,7 @@ def finish_student(folder, lang, method, lr, args, teacher, texts, then=None):
     `then`(student, folder) keeps of it what is wanted: its weights, its runs.
     """
     unit = {"lang": lang, "method": method, "lr": lr}
-    if not (folder / "done.json").exists():
+    if not folder.exists():
         source, bitext = lesson(method, lang, teacher, texts, args)
     part = open_experiment(folder, args, unit)
     if part is not None:
@@ -840,35 +859,38 @@ def finish_student(folder, lang, method, lr, args, teacher, texts, then=None):
 
 def tune(args):
     """One learning rate an objective: the grid's best by dev MAP, averaged over --langs; OUT/lr.json."""
-    out, teacher = Path(args.out), load_teacher(args)
-    units = [(lang, method, lr) for lang in args.langs for method in args.methods for lr in args.lr]
-    table, texts = {}, {}
-    for n, (lang, method, lr) in enumerate(units, 1):
-        folder = out / f"{lang}.{method}.{lr:g}"
-        dev = finish_student(folder, lang, method, lr, args, teacher, texts)["dev_map"]
-        table.setdefault(method, {}).setdefault(f"{lr:g}", []).append(dev)
-        print(f"  tune {n} of {len(units)}: {lang} {method} lr {lr:g}: dev map {dev:.4f}", flush=True)
+    out, teacher, texts = Path(args.out), load_teacher(args), {}
+    units = {(lang, method, lr): out / f"{lang}.{method}.{lr:g}"
+             for lang in languages(args) for method in args.methods for lr in args.lr}
+    found = share_out("tune", units, lambda folder, lang, method, lr: finish_student(
+        folder, lang, method, lr, args, teacher, texts))
+    table = {}
+    for (_, method, lr), done in found.items():
+        table.setdefault(method, {}).setdefault(f"{lr:g}", []).append(done["dev_map"])
     means = {m: {lr: sum(v) / len(v) for lr, v in row.items()} for m, row in table.items()}
     chosen = {m: float(max(row, key=lambda lr: (row[lr], -float(lr)))) for m, row in means.items()}
-    write_json(out / "lr.json", {"chosen": chosen, "dev_map": means, "langs": args.langs,
+    write_json(out / "lr.json", {"chosen": chosen, "dev_map": means, "langs": languages(args),
                                  "steps": args.steps})
     print(f"  learning rates: {chosen}")
 
 
+def rates(args):
+    """A function that tells the learning rate of a method: --lr, the same for all, else that of --lr-file."""
+    chosen = read_json(Path(args.lr_file))["chosen"] if args.lr_file else {}
+
+    def rate(method, lr=args.lr):
+        if not lr and method not in chosen:
+            raise ValueError(f"no learning rate for {method}: give --lr, or --lr-file of a tune that has it")
+        return lr or chosen[method]
+    return rate
+
+
 def distil(args):
     """A student for every language and objective; a finished one is never trained again."""
-    out, teacher = Path(args.out), load_teacher(args)
-    langs = args.langs or sorted(data.load_manifest(args.data)["langs"])
-    units = [(lang, method) for lang in langs for method in args.methods]
-    rates = read_json(Path(args.lr_file))["chosen"] if args.lr_file else {}
-    texts = {}
-    for n, (lang, method) in enumerate(units, 1):
-        lr = args.lr or rates.get(method)
-        if lr is None:
-            raise ValueError(f"no learning rate for {method}: give --lr, or --lr-file of a tune that has it")
-        done = finish_student(out / lang / method, lang, method, lr, args, teacher, texts, Encoder.save)
-        print(f"  distil {n} of {len(units)}: {lang} {method} lr {lr:g}: dev map {done['dev_map']:.4f}, "
-              f"{done['seconds']} s", flush=True)
+    out, teacher, rate, texts = Path(args.out), load_teacher(args), rates(args), {}
+    units = {(lang, method): out / lang / method for lang in languages(args) for method in args.methods}
+    share_out("distil", units, lambda folder, lang, method: finish_student(
+        folder, lang, method, rate(method), args, teacher, texts, Encoder.save))
 
 
 # ---------------------------------------------------------------------------------------- 7. Search
@@ -927,43 +949,43 @@ def document_index(args, manifest, name, teacher):
 def search_command(args):
     """Runs of every test set: zero-shot, English ceiling, each student; RUNS/<set>/<method>.s<seed>.trec."""
     root, manifest, teacher = Path(args.data), data.load_manifest(args.data), load_teacher(args)
-    tests = [t for t in manifest["tests"] if not args.sets or t["set"] in args.sets]
-    units = [(t, m) for t in tests for m in args.methods]
-    index, current = {}, None
-    for n, (test, method) in enumerate(units, 1):
-        path = Path(args.out) / test["set"] / f"{method}.s{args.seed}.trec"
+    tests = {t["set"]: t for t in manifest["tests"] if not args.sets or t["set"] in args.sets}
+    index, students = {}, {}
+
+    def one(path, name, method):
         if path.exists():
-            print(f"  search {n} of {len(units)}: {path} is there", flush=True)
-            continue
+            return {}
+        test = tests[name]
         if test["docs"] not in index:
             index[test["docs"]] = document_index(args, manifest, test["docs"], teacher)
         docids, vectors = index[test["docs"]]
-        if method in ("zero-shot", "english", "nmt"):
-            encoder = teacher
-        else:
-            if current != (test["lang"], method):
-                student = Encoder.load(Path(args.students) / test["lang"] / method).to(args.device)
-                student.bf16, current = args.bf16, (test["lang"], method)
-            encoder = student
+        encoder = teacher
+        if method not in ("zero-shot", "english", "nmt"):
+            folder = Path(args.students) / test["lang"] / method
+            if folder not in students:
+                students.clear()
+                students[folder] = Encoder.load(folder).place(args)
+            encoder = students[folder]
         queries = data.read_tsv(root / test["english" if method == "english" else "queries"])
         if method == "nmt":
-            folder = Path(args.translations) / f"{test['lang']}-en"
-            translated = data.read_tsv(folder / f"test.{test['set']}.tsv")
+            translated = data.read_tsv(Path(args.translations) / f"{test['lang']}-en" / f"test.{name}.tsv")
             queries = {qid: translated[qid] for qid in queries}
         began = time.monotonic()
         run = search(encoder, queries, vectors, docids, args.depth)
-        spent = {"set": test["set"], "method": method, "queries": len(queries), "documents": len(docids),
+        spent = {"set": name, "method": method, "queries": len(queries), "documents": len(docids),
                  "seconds": round(time.monotonic() - began, 3)}
         evaluate.write_run(path, run, f"{method}.s{args.seed}")
         with open(Path(args.out) / f"search.s{args.seed}.jsonl", "a", encoding="utf-8") as log:
-            print(json.dumps(spent), file=log)
-        print(f"  search {n} of {len(units)}: {path}", flush=True)
+            log.write(json.dumps(spent) + "\n")
+        return spent
+
+    share_out("search", {(name, method): Path(args.out) / name / f"{method}.s{args.seed}.trec"
+                         for name in tests for method in args.methods}, one)
 
 
 def rerank(args):
     """Score again, by late interaction, the documents of a run (BM25's, say)."""
-    teacher, encoder = load_teacher(args), Encoder.load(args.student).to(args.device)
-    encoder.bf16 = args.bf16
+    teacher, encoder = load_teacher(args), Encoder.load(args.student).place(args)
     run, docs = evaluate.read_run(args.run_file), data.read_tsv(args.docs)
     queries = data.read_tsv(args.queries)
     unknown = next((d for row in run.values() for d in row if d not in docs), None)
@@ -1000,7 +1022,7 @@ def read_jsonl(path):
 
 
 def write_json(path, value):
-    part = path.with_name(path.name + ".tmp")
+    part = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     part.parent.mkdir(parents=True, exist_ok=True)
     part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(part, path)
@@ -1015,6 +1037,49 @@ def fresh(folder):
     return part
 
 
+@contextmanager
+def locked(path, wait=True):
+    """Holds the lock of `path`, the file .<name>.lock beside it; yields False where it is not to be had now.
+
+    The system gives the lock back when the process ends, however it ends.
+    """
+    import fcntl
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.with_name(f".{path.name}.lock"), "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def share_out(kind, units, finish):
+    """{unit: finish(path, *unit)} for all units {unit: path}, each worked at by one process at a time.
+
+    So a command that runs several times at once, by --jobs or by hand, shares its work: what another process
+    holds is left to the end and then found finished, or is finished here if that process died. `finish` does
+    nothing but read where `path` is there.
+    """
+    found, there = {}, sum(path.exists() for path in units.values())
+    if there:
+        print(f"  {kind}: {there} of {len(units)} are there", flush=True)
+    for wait in (False, True):
+        for n, (unit, path) in enumerate(units.items(), 1):
+            if unit in found:
+                continue
+            with locked(path, wait) as mine:
+                if not mine:
+                    continue
+                new = not path.exists()
+                found[unit] = done = finish(path, *unit)
+            if new:
+                told = ", ".join(f"{name.replace('_', ' ')} {done[name]:.4g}"
+                                 for name in ("dev_map", "dev_chrf", "seconds") if name in done)
+                print(f"  {kind} {n} of {len(units)}: {' '.join(map(str, unit))}: {told}", flush=True)
+    return {unit: found[unit] for unit in units}
+
+
 def open_experiment(folder, args, unit=None):
     """The folder of an experiment to run or resume, under its temporary name; None where it is finished.
 
@@ -1022,7 +1087,8 @@ def open_experiment(folder, args, unit=None):
     with other arguments is an error, never mixed in; with the same ones it resumes.
     """
     own = {k: str(v) if isinstance(v, (Path, torch.device)) else v for k, v in vars(args).items()
-           if k not in ("run_command", "langs", "methods", "log_every", "save_every_s", "runs", "variants")}
+           if k not in ("run_command", "langs", "methods", "log_every", "save_every_s", "runs", "variants",
+                        "jobs", "threads")}
     own.update(unit or {})
     manifest = Path(args.data) / "collection.json"
     own["data_sha256"] = hashlib.sha256(manifest.read_bytes()).hexdigest()
@@ -1037,7 +1103,6 @@ def open_experiment(folder, args, unit=None):
                 raise ValueError(f"{found}: was made with {k}={before.get(k)!r}, now it is {own.get(k)!r}; "
                                  f"delete {found.parent} or choose another OUT")
     if (folder / "done.json").exists():
-        print(f"  {folder} is there", flush=True)
         return None
     if not begun:
         part = fresh(folder)
@@ -1090,8 +1155,16 @@ def peak_memory_gb(device):
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
 
 
-def command_options(commands, name, run):
-    """A subcommand with the options that all have; returns its add_argument."""
+def languages(args):
+    """The languages of a command: --langs, else all of the collection. Raises: ValueError for one it lacks."""
+    langs = args.langs or sorted(data.load_manifest(args.data)["langs"])
+    for lang in langs:
+        language(args.data, lang)
+    return langs
+
+
+def command_options(commands, name, run, *parts):
+    """A subcommand with the options that all have and those of `parts`; returns its add_argument."""
     sub = commands.add_parser(name, help=run.__doc__.splitlines()[0], description=run.__doc__,
                               allow_abbrev=False)
     sub.set_defaults(run=run)
@@ -1101,17 +1174,30 @@ def command_options(commands, name, run):
         help="cpu, cuda, cuda:1, mps; default: a GPU if there is one")
     add("--precision", choices=("auto", "float32", "bf16"), default="auto",
         help="inside the encoder; auto: bf16 where the hardware multiplies it; all else is float32")
-    add("--threads", type=int, default=0, help="CPU threads; 0: torch's choice")
+    add("--threads", type=int, default=0, help="CPU threads of a process; 0: torch's choice, shared by --jobs")
     add("--seed", type=int, default=1, help="of initialisation, dropout and batches")
+    for part in parts:
+        part(add)
     return add
 
 
-def training_options(add):
+def shared_options(add):
+    """Options of every command whose units of work several processes may share."""
+    add("--jobs", type=int, default=int(os.environ.get("JOBS") or 1),
+        help="processes that share the work; default: $JOBS, else 1")
+
+
+def language_options(add):
+    """Options of every command that goes through languages."""
+    add("--langs", nargs="+", default=None, help="languages; default: all of the collection")
+
+
+def training_options(add, dropout=0.0):
     """Options of every command that trains."""
     add("--out", required=True, help="experiment folder")
     add("--batch", type=int, default=64, help="examples a step")
     add("--accumulate", type=int, default=1, help="parts a batch is cut into, to save memory")
-    add("--dropout", type=float, default=0.0, help="probability, in every layer of the encoder")
+    add("--dropout", type=float, default=dropout, help="probability, in every layer of the encoder")
     add("--log-every", type=int, default=10, help="steps between lines of train.jsonl")
     add("--save-every-s", type=float, default=120, help="seconds between checkpoints")
 
@@ -1121,11 +1207,18 @@ def teacher_options(add):
     add("--teacher", required=True, help="folder of the teacher")
 
 
+def rate_options(add):
+    """Options of every command that trains students at rates chosen before."""
+    add("--lr", type=float, default=0.0, help="one learning rate for all; default: from --lr-file")
+    add("--lr-file", default=None, help="lr.json of a tune run")
+
+
 def student_options(add):
     """Options of every command that trains students."""
     training_options(add)
     teacher_options(add)
-    add("--langs", nargs="+", default=None, help="languages; default: all of the collection")
+    shared_options(add)
+    language_options(add)
     add("--methods", nargs="+", choices=METHODS, default=list(OBJECTIVES), help="objectives, baselines")
     add("--cache", required=True, help="folder of teacher vectors, shared by all students")
     add("--steps", type=int, default=400, help="training steps, the same for every objective")
@@ -1157,20 +1250,14 @@ def parser():
     top = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     commands = top.add_subparsers(dest="run_command", required=True)
 
-    def command(name, run, *parts):
-        add = command_options(commands, name, run)
-        for part in parts:
-            part(add)
-        return add
-
-    add = command("pretrain", pretrain, training_options)
+    add = command_options(commands, "pretrain", pretrain, training_options)
     add("--vocab", type=int, default=6000, help="largest vocabulary, in subwords")
     add("--hidden", type=int, default=128, help="width")
     add("--layers", type=int, default=4, help="depth")
     add("--steps", type=int, default=2000, help="training steps")
     add("--lr", type=float, default=1e-3, help="peak learning rate")
 
-    add = command("teacher", teacher, training_options)
+    add = command_options(commands, "teacher", teacher, training_options)
     add("--encoder", required=True, help="Hugging Face name or folder")
     add("--dim", type=int, default=128, help="dimensions of a token vector; 0: the encoder's width")
     add("--query-tokens", type=int, default=32, help="longest query, in tokens")
@@ -1183,14 +1270,12 @@ def parser():
     add("--mine", type=int, default=0, help="BM25 negatives to mine for a query that brings none")
     add("--negatives", type=int, default=1, help="hard negatives a query and step")
 
-    add = command("tune", tune, student_options)
+    add = command_options(commands, "tune", tune, student_options)
     add("--lr", type=float, nargs="+", required=True, help="the grid, the same for every objective")
 
-    add = command("distil", distil, student_options)
-    add("--lr", type=float, default=0.0, help="one learning rate for all; default: from --lr-file")
-    add("--lr-file", default=None, help="lr.json of a tune run")
+    command_options(commands, "distil", distil, student_options, rate_options)
 
-    add = command("search", search_command, teacher_options)
+    add = command_options(commands, "search", search_command, teacher_options, shared_options)
     add("--students", required=True, help="folder written by distil")
     add("--cache", required=True, help="folder of document vectors, made once")
     add("--out", required=True, help="folder of runs")
@@ -1200,7 +1285,7 @@ def parser():
     add("--translations", default=None, help="nmt: folder written by nmt.py")
     add("--depth", type=int, default=1000, help="documents kept a query")
 
-    add = command("rerank", rerank, teacher_options)
+    add = command_options(commands, "rerank", rerank, teacher_options)
     add("--student", required=True, help="query encoder: a student's folder, or the teacher's")
     add("--docs", required=True, help="corpus, docid<TAB>text")
     add("--queries", required=True, help="queries, qid<TAB>text")
@@ -1209,31 +1294,42 @@ def parser():
     add("--out", required=True, help="run to write")
     add("--depth", type=int, default=1000, help="documents kept a query")
 
-    add = command("subwords", subwords, teacher_options)
+    add = command_options(commands, "subwords", subwords, teacher_options)
     add("--out", required=True, help="JSON file, {language: subwords per word}")
     return top
 
 
-def run_command(args):
-    """Run a parsed command; bad input is one line on stderr and exit status 2."""
+def run_command(args, argv):
+    """Run a parsed command, with --jobs in several processes; bad input is one line and exit status 2."""
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    helpers, jobs = [], getattr(args, "jobs", 1)
+    run = args.run
+    del args.run
     try:
-        if args.threads:
-            torch.set_num_threads(args.threads)
+        if args.threads or jobs > 1:
+            torch.set_num_threads(args.threads or max(1, torch.get_num_threads() // jobs))
         torch.manual_seed(args.seed)
         args.bf16 = args.precision == "bf16" or args.precision == "auto" and multiplies_bf16(args.device)
-        run = args.run
-        del args.run
+        script = sys.modules[run.__module__].__file__
+        own = ["--jobs", "1", "--threads", str(torch.get_num_threads())]
+        for _ in range(jobs - 1):         # what stops one of them, this process meets too, and tells
+            helpers.append(subprocess.Popen([sys.executable, script, *argv, *own], stderr=subprocess.DEVNULL))
         run(args)
+        for helper in helpers:
+            helper.wait()
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    finally:
+        for helper in helpers:
+            helper.terminate()
     return 0
 
 
 def main(argv=None):
-    return run_command(parser().parse_args(argv))
+    argv = sys.argv[1:] if argv is None else argv
+    return run_command(parser().parse_args(argv), argv)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@
 #   PLAN=1    print each stage, its command and whether it is done; run nothing
 #   SMOKE=1   every stage on a few sentences, under two minutes; the numbers mean nothing
 #   LANGS="sw so"   SEEDS="1 2 3"   OUT=folder   DEVICE=cpu|cuda   PRECISION=float32|bf16
+#   JOBS=n    processes that share a stage's trainings and searches; default: one a core, at most 4 (real: 2)
 #   TABLES="1 2"   only these (1, 2 and 11 are always made); mini: all, real: 1 and 2
 #   ENCODER=name or folder (real)   MIRROR=folder of files (real)   PYTHON=interpreter to use as it is
 #
@@ -85,6 +86,8 @@ set_up requirements.txt
 # ------------------------------------------------------------------------------------ configuration
 
 machine=(); prepare=()
+cores=$(getconf _NPROCESSORS_ONLN)
+most=$((cores < 4 ? cores : 4))
 [ -z "${DEVICE:-}" ] || machine+=(--device "$DEVICE")
 [ -z "$smoke" ] || prepare+=(--smoke)
 [ -z "$langs" ] || prepare+=(--langs $langs)
@@ -92,7 +95,9 @@ objectives=(optical mean greedy contrastive)             # from bitext alone
 supervised=(code-switch translate-train)                 # from English queries with judgements
 if [ "$profile" = mini ]; then
     first_lang=${langs:-sw}
+    export JOBS=${JOBS:-$most}
     machine+=(--precision "${PRECISION:-float32}")
+    alone=(--threads 2) shared=(--threads 1)    # the same numbers on any number of cores
     supervised+=(wikiclir)
     pretrain=(--vocab 6000 --hidden 128 --layers 4 --steps 1500 --batch 128 --lr 1e-3)
     teacher=(--dim 128 --query-tokens 32 --doc-tokens 96 --steps 600 --batch 32 --negatives 2 --lr 5e-4)
@@ -105,13 +110,15 @@ if [ "$profile" = mini ]; then
     sizes=(250 1000 2000) lexicon_sizes=(100 200)
 else
     first_lang=${langs:-swa}
+    export JOBS=${JOBS:-$((most < 2 ? most : 2))}
+    alone=() shared=()
     machine+=(--precision "${PRECISION:-auto}")
     encoder=${ENCODER:-google-bert/bert-base-multilingual-uncased}
     teacher=(--dim 128 --query-tokens 32 --doc-tokens 180 --epochs 1 --batch 32 --mine 8 --negatives 1
              --lr 5e-5)
     student=(--batch 64 --max-tokens 64 --mine 8)
     steps=600 tune_steps=100 grid=(1e-4 3e-4 1e-3 3e-3)
-    nmt=(--steps 600 --tune-steps 200 --batch 64 --max-tokens 64 --dropout 0.1)
+    nmt=(--steps 600 --tune-steps 150 --batch 64 --max-tokens 64 --dropout 0.1)
     nmt_grid=(1e-4 3e-4 1e-3)
     study_langs=${langs:-swa} mix_langs=${langs:-swa}
     tables=${TABLES:-1 2}      # the others: hours a language on a CPU
@@ -125,7 +132,7 @@ ablation=(epsilon=0.02 epsilon=0.05 epsilon=0.2 epsilon=0.5 plan=ipot plan=exact
 if [ -n "$smoke" ]; then
     pretrain=(--vocab 1000 --hidden 32 --layers 2 --steps 20 --batch 32 --lr 1e-3)
     teacher=(--dim 32 --query-tokens 32 --doc-tokens 64 --steps 8 --batch 8 --negatives 1 --lr 5e-4)
-    student=(--batch 8 --max-tokens 48)
+    student+=(--batch 8 --max-tokens 48)
     nmt=(--steps 4 --tune-steps 2 --batch 8 --max-tokens 48 --beams 2)
     steps=6 tune_steps=3 sizes=(20) lexicon_sizes=(20)
     study_langs=${study_langs%% *} mix_langs=${mix_langs%% *}
@@ -158,27 +165,27 @@ all_stages() {
 }
 
 seed() {     # seed N: everything that a seed changes
-    local s=$1 dir=$out/s$1 rates=$out/tune/lr.json common student_of method size share
+    local s=$1 dir=$out/s$1 rates=$out/tune/lr.json common student_of nmt_rate method size share
     if [ "$profile" = mini ]; then
         encoder=$dir/encoder
         stage "pretrain-s$s" "$python" optical.py pretrain --data "$data" --out "$encoder" --seed "$s" \
-            "${pretrain[@]}" "${machine[@]}"
+            "${pretrain[@]}" "${machine[@]}" "${alone[@]}"
     fi
     stage "teacher-s$s" "$python" optical.py teacher --data "$data" --encoder "$encoder" \
-        --out "$dir/teacher" --seed "$s" "${teacher[@]}" "${machine[@]}"
-    common=(--data "$data" --teacher "$dir/teacher" --cache "$dir/vectors" --seed "$s" "${machine[@]}")
+        --out "$dir/teacher" --seed "$s" "${teacher[@]}" "${machine[@]}" "${alone[@]}"
+    common=(--data "$data" --teacher "$dir/teacher" --cache "$dir/vectors" --seed "$s" "${machine[@]}"
+            "${shared[@]}")
     student_of=("${student[@]}" --lexicon "$out/lexicon" --translations "$dir/nmt")
+    nmt_rate=(--lr-file "$out/s$first_seed/nmt/lr.json")
+    [ -n "$first_seed" ] || nmt_rate=(--tune-lang "$first_lang" --lr "${nmt_grid[@]}")
+    stage "nmt-s$s" "$python" nmt.py train --data "$data" --encoder "$encoder" --out "$dir/nmt" \
+        --seed "$s" "${nmt[@]}" "${machine[@]}" "${shared[@]}" "${nmt_rate[@]}"
     if [ -z "$first_seed" ]; then   # learning rates are chosen once: on dev bitext, by the first seed
-        stage "nmt-s$s" "$python" nmt.py train --data "$data" --encoder "$encoder" --out "$dir/nmt" \
-            --seed "$s" "${nmt[@]}" "${machine[@]}" --tune-lang "$first_lang" --lr "${nmt_grid[@]}"
         stage tune "$python" optical.py tune "${common[@]}" --out "$out/tune" --langs "$first_lang" \
             --methods "${objectives[@]}" "${supervised[@]}" --lr "${grid[@]}" --steps $tune_steps \
             "${student_of[@]}"
         stage subwords "$python" optical.py subwords --data "$data" --teacher "$dir/teacher" \
             --out "$out/subwords.json"
-    else
-        stage "nmt-s$s" "$python" nmt.py train --data "$data" --encoder "$encoder" --out "$dir/nmt" \
-            --seed "$s" "${nmt[@]}" "${machine[@]}" --lr-file "$out/s$first_seed/nmt/lr.json"
     fi
     stage "bm25-nmt-s$s" "$python" baselines.py bm25 --data "$data" --translations "$dir/nmt" \
         --seed-tag "$s" --out "$out/runs"
@@ -220,7 +227,7 @@ seed() {     # seed N: everything that a seed changes
     fi
     if wanted 10 && [ "$profile" = mini ]; then   # its gold links are known
         stage "align-s$s" "$python" studies.py align --data "$data" --teacher "$dir/teacher" --seed "$s" \
-            "${machine[@]}" --students "$dir/students" --out "$dir/alignment.json"
+            "${machine[@]}" "${alone[@]}" --students "$dir/students" --out "$dir/alignment.json"
         alignments+=("$dir/alignment.json")
     fi
 }

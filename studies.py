@@ -22,30 +22,27 @@ import baselines
 import data
 import evaluate
 import ot
-from optical import (Encoder, command_options, document_index, finish_student, load_teacher, optical_loss,
-                     read_json, read_jsonl, run_command, search, student_options, write_json)
+from optical import (Encoder, command_options, document_index, finish_student, language_options, languages,
+                     load_teacher, rate_options, rates, read_json, read_jsonl, run_command, search, share_out,
+                     student_options, teacher_options)
 
 # ---------------------------------------------------------------------------------------- 1. Sweeps
 
 
 def sweep(args):
     """Students under each of --variants, and their runs RUNS/<set>/<variant>.s<seed>.trec."""
-    out, teacher, manifest = Path(args.out), load_teacher(args), data.load_manifest(args.data)
-    langs = args.langs or sorted(manifest["langs"])
-    rates = read_json(Path(args.lr_file))["chosen"] if args.lr_file else {}
+    teacher, manifest, rate = load_teacher(args), data.load_manifest(args.data), rates(args)
     texts, index = {}, {}
-    units = [(lang, name, own) for lang in langs for name, own in args.variants.items()]
-    for n, (lang, name, own) in enumerate(units, 1):
-        tests = [test for test in manifest["tests"] if test["lang"] == lang]
-        if not tests:
+    tests = {lang: [test for test in manifest["tests"] if test["lang"] == lang] for lang in languages(args)}
+    for lang, own in tests.items():
+        if not own:
             raise ValueError(f"{args.data}/collection.json: no test set in {lang!r}; leave it out of --langs")
-        method = own.methods[0]
-        lr = own.lr or rates.get(method)
-        if lr is None:
-            raise ValueError(f"no learning rate for {method}: give --lr, or --lr-file of a tune that has it")
 
-        def search_with(student, folder):
-            for test in tests:
+    def one(folder, lang, name):
+        own = args.variants[name]
+
+        def search_with(student, _):
+            for test in tests[lang]:
                 if test["docs"] not in index:
                     index[test["docs"]] = document_index(args, manifest, test["docs"], teacher)
                 docids, vectors = index[test["docs"]]
@@ -53,9 +50,11 @@ def sweep(args):
                 path = Path(args.runs) / test["set"] / f"{name}.s{args.seed}.trec"
                 evaluate.write_run(path, run, f"{name}.s{args.seed}")
 
-        done = finish_student(out / lang / name, lang, method, lr, own, teacher, texts, search_with)
-        print(f"  sweep {n} of {len(units)}: {lang} {name}: dev map {done['dev_map']:.4f}, "
-              f"{done['seconds']} s", flush=True)
+        method = own.methods[0]
+        return finish_student(folder, lang, method, rate(method, own.lr), own, teacher, texts, search_with)
+
+    share_out("sweep", {(lang, name): Path(args.out) / lang / name
+                        for lang in tests for name in args.variants}, one)
 
 
 def variants(argv, texts):
@@ -111,7 +110,7 @@ def links(matrix, mutual):
 def align(args):
     """Alignment error rates against gold links of the dev bitext, for every language that has them."""
     root, manifest, teacher, rows = Path(args.data), data.load_manifest(args.data), load_teacher(args), []
-    langs = [lang for lang in args.langs or list(manifest["langs"]) if manifest["langs"][lang]["dev_links"]]
+    langs = [lang for lang in languages(args) if manifest["langs"][lang]["dev_links"]]
     for lang in langs:
         entry = manifest["langs"][lang]
         pairs, gold = data.read_bitext(root / entry["dev"]), data.read_links(root / entry["dev_links"])
@@ -119,10 +118,9 @@ def align(args):
         for method in ("zero-shot", "greedy", "optical"):
             student = teacher
             if method != "zero-shot":
-                student = Encoder.load(Path(args.students) / lang / method).to(args.device)
-                student.bf16 = args.bf16
+                student = Encoder.load(Path(args.students) / lang / method).place(args)
             student.eval()
-            for (english, source), _ in zip(pairs, gold):
+            for english, source in pairs:
                 plan, cosine = plan_of(teacher, student, english, source, args)
                 for name, matrix in (("plan", plan), ("greedy match", cosine)):
                     for mutual in (False, True):
@@ -257,7 +255,7 @@ def figures(args):
 
     manifest, teacher = data.load_manifest(args.data), load_teacher(args)
     english, source = data.read_bitext(Path(args.data) / manifest["langs"][args.lang]["dev"])[args.pair]
-    student = Encoder.load(Path(args.students) / args.lang / "optical").to(args.device).eval()
+    student = Encoder.load(Path(args.students) / args.lang / "optical").place(args).eval()
     plan, _ = plan_of(teacher, student, english, source, args)
     table = [["", *source.split()]] + [[word, *(f"{p:.4f}" for p in row)]
                                        for word, row in zip(english.split(), plan)]
@@ -276,29 +274,22 @@ def figures(args):
 def parser():
     top = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     commands = top.add_subparsers(dest="run_command", required=True)
-    add = command_options(commands, "sweep", sweep)
-    student_options(add)
-    add("--lr", type=float, default=0.0, help="one learning rate for all; default: from --lr-file")
-    add("--lr-file", default=None, help="lr.json of a tune run")
+    add = command_options(commands, "sweep", sweep, student_options, rate_options)
     add("--runs", required=True, help="folder of runs")
     add("--variants", nargs="+", required=True, help="settings, key=value joined by commas, a student each")
 
-    add = command_options(commands, "align", align)
-    add("--teacher", required=True, help="folder of the teacher")
-    add("--students", required=True, help="folder written by distil")
-    add("--langs", nargs="+", default=None, help="languages; default: all with gold links")
-    add("--epsilon", type=float, default=0.1, help="entropy weight of the plan")
-    add("--max-tokens", type=int, default=64, help="longest sentence, in tokens")
+    def plan_options(add):
+        add("--students", required=True, help="folder written by distil")
+        add("--epsilon", type=float, default=0.1, help="entropy weight of the plan")
+        add("--max-tokens", type=int, default=64, help="longest sentence, in tokens")
+
+    add = command_options(commands, "align", align, teacher_options, plan_options, language_options)
     add("--out", required=True, help="JSON file of rows")
 
-    add = command_options(commands, "figures", figures)
+    add = command_options(commands, "figures", figures, teacher_options, plan_options)
     add("--scores", required=True, help="scores.json of a run")
-    add("--teacher", required=True, help="folder of the teacher")
-    add("--students", required=True, help="folder written by distil")
     add("--lang", required=True, help="language of the sentence pair")
     add("--pair", type=int, default=0, help="which pair of its dev bitext, from 0")
-    add("--epsilon", type=float, default=0.1, help="entropy weight of the plan")
-    add("--max-tokens", type=int, default=64, help="longest sentence, in tokens")
     add("--out", required=True, help="folder of figures")
 
     add = command_options(commands, "cost", cost)
@@ -312,7 +303,7 @@ def main(argv=None):
     args = parser().parse_args(argv)
     if args.run_command == "sweep":
         args.variants = variants(argv, args.variants)
-    return run_command(args)
+    return run_command(args, argv)
 
 
 if __name__ == "__main__":

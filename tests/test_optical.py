@@ -31,7 +31,7 @@ def tiny(tokenizer, dim=16, seed=0, **kwargs):
     config = BertConfig(vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
                         intermediate_size=64, max_position_embeddings=128)
     encoder = optical.Encoder(BertModel(config), tokenizer, dim, **kwargs).eval()
-    encoder.set_dropout(0.0)
+    optical.set_dropout(encoder, 0.0)
     return encoder
 
 

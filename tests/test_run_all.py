@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -74,12 +75,55 @@ def test_a_finished_unit_is_not_trained_again_and_other_arguments_are_refused(wo
     assert command(*distil(work, tmp_path, steps=2)).returncode == 0
     before = (tmp_path / "sw" / "optical" / "model.safetensors").stat().st_mtime_ns
     again = command(*distil(work, tmp_path, steps=2))
-    assert again.returncode == 0 and "is there" in again.stdout
+    assert again.returncode == 0 and again.stdout == "  distil: 2 of 2 are there\n"
     assert (tmp_path / "sw" / "optical" / "model.safetensors").stat().st_mtime_ns == before
     other = command(*distil(work, tmp_path, steps=3))
     assert other.returncode == 2 and re.fullmatch(
         r"error: .*args\.json: was made with steps=2, now it is 3; delete .* or choose another OUT\n",
         other.stderr.split("\r")[-1])
+
+
+def test_processes_share_the_units_of_a_command_and_each_is_done_once(work, tmp_path):
+    one = command(*distil(work, tmp_path / "a", "--threads", 1, steps=5))
+    two = command(*distil(work, tmp_path / "b", "--threads", 1, "--jobs", 2, steps=5))
+    assert one.returncode == two.returncode == 0, one.stderr + two.stderr
+    for n, unit in enumerate(("sw optical", "sw mean"), 1):
+        assert two.stdout.count(f"distil {n} of 2: {unit}: dev map") == 1
+    for name in "ab":
+        assert command(*search(work, tmp_path / name, tmp_path / f"runs-{name}"), "--threads", 1,
+                       "--jobs", 1 + (name == "b")).returncode == 0
+    assert runs(tmp_path / "runs-a") == runs(tmp_path / "runs-b") and len(runs(tmp_path / "runs-a")) == 3
+    other = command(*distil(work, tmp_path / "b", "--threads", 1, "--jobs", 2, steps=6))
+    assert other.returncode == 2 and other.stderr.count("error:") == 1 and "steps=5" in other.stderr
+
+
+def test_a_unit_that_another_process_holds_is_left_to_the_end_and_then_waited_for(tmp_path):
+    import optical
+    done, units = [], {(name,): tmp_path / name for name in "abc"}
+
+    def finish(path, name):
+        done.append((name, path.exists()))
+        path.mkdir(exist_ok=True)
+        if name == "c":
+            release.set()
+        return {}
+
+    held, release = threading.Event(), threading.Event()
+
+    def other():
+        with optical.locked(tmp_path / "a") as mine:
+            assert mine
+            held.set()
+            release.wait(30)
+            (tmp_path / "a").mkdir()                        # the other process finishes its unit
+    thread = threading.Thread(target=other)
+    thread.start()
+    held.wait(30)
+    with optical.locked(tmp_path / "a", wait=False) as mine:
+        assert not mine
+    found = optical.share_out("unit", units, finish)
+    thread.join()
+    assert done == [("b", False), ("c", False), ("a", True)] and list(found) == list(units)
 
 
 def test_a_trained_student_keeps_args_log_and_costs_beside_its_weights(work, tmp_path):

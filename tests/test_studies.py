@@ -266,7 +266,7 @@ def test_a_sweep_trains_and_searches_every_variant_once(work, tmp_path):
     names = ["epsilon=0.5", "plan=uniform,marginals=idf", "methods=mean,pairs=20", "augment"]
     done = command(*sweep(work, tmp_path, *names))
     assert done.returncode == 0, done.stderr
-    assert sorted(p.name for p in (tmp_path / "runs" / "sw").iterdir()) == sorted(f"{n}.s1.trec" for n in names)
+    assert sorted(p.name for p in (tmp_path / "runs" / "sw").glob("*.trec")) == sorted(f"{n}.s1.trec" for n in names)
     args = {n: json.loads((tmp_path / "students" / "sw" / n / "args.json").read_text())["args"] for n in names}
     assert args["epsilon=0.5"]["epsilon"] == 0.5 and args["epsilon=0.5"]["plan"] == "sinkhorn"
     assert args[names[1]]["plan"] == "uniform" and args[names[1]]["marginals"] == "idf"
@@ -275,7 +275,7 @@ def test_a_sweep_trains_and_searches_every_variant_once(work, tmp_path):
     assert done_json["examples"] == 20
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.trec")}
     again = command(*sweep(work, tmp_path, *names))
-    assert again.returncode == 0 and again.stdout.count("is there") == 4
+    assert again.returncode == 0 and again.stdout == "  sweep: 4 of 4 are there\n"
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.trec")}
 
 
@@ -296,7 +296,13 @@ def test_a_setting_that_is_none_is_one_line_and_trains_nothing(work, tmp_path):
         done = command(*sweep(work, tmp_path, "epsilon=0.3", variant))
         assert done.returncode == 2 and message in done.stderr and not list(tmp_path.iterdir())
     done = command(*sweep(work, tmp_path, "epsilon=0.3", more=("--langs", "xx")))
-    assert done.returncode == 2 and "no test set in 'xx'" in done.stderr
+    assert done.returncode == 2 and "no language 'xx'" in done.stderr
+    manifest = json.loads((work / "data" / "collection.json").read_text()) | {"tests": []}
+    (tmp_path / "collection.json").write_text(json.dumps(manifest))
+    argv = sweep(work, tmp_path, "epsilon=0.3")
+    argv[argv.index("--data") + 1] = tmp_path
+    done = command(*argv)
+    assert done.returncode == 2 and "no test set in 'sw'" in done.stderr and not (tmp_path / "students").exists()
 
 
 # ----------------------------------------------------------------------------------------- alignment
