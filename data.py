@@ -776,7 +776,8 @@ def validate(c):
         need(qid in train["queries"], f"triple of an unknown query, {qid}")
         need(all(docid in train["docs"] for docid in docids), f"triple of {qid} names unknown documents")
     sets = [("train dev", train["dev_queries"], train["dev_qrels"], train["docs"])]
-    sets += [(t["set"], t["queries"], t["qrels"], c["docs"][t["docs"]]) for t in c["tests"]]
+    sets += [(t["set"], t["queries"], t["qrels"], c["docs"][t["docs"]])
+             for t in [*c["tests"], *c.get("monolingual", ())]]
     for name, queries, qrels, docs in sets:
         relevant = [d for row in qrels.values() for d, rel in row.items() if rel > 0]
         need(queries and docs, f"{name}: no queries or no documents")
@@ -784,6 +785,9 @@ def validate(c):
         need(relevant and all(d in docs for d in relevant), f"{name}: relevant documents are not there")
     for lang, titles in c["wiki"]["titles"].items() if c.get("wiki") else ():
         need(titles and titles.keys() <= c["wiki"]["docs"].keys(), f"{lang}: a title without an article")
+    for lang, parts in c.get("parallel", {}).items():
+        for kind, texts in parts.items():
+            need(texts.keys() == train[kind].keys(), f"{lang}: training {kind} differ from the English ones")
     for lang in c["langs"]:
         parts = c["bitext"][lang]
         need(parts["train"], f"{lang}: no sentence pairs")
@@ -828,7 +832,13 @@ def write_collection(collection, folder):
     def links(name, rows):
         return None if rows is None else put(name, ((" ".join(f"{i}-{j}" for i, j in row),) for row in rows))
 
-    train, langs, tests, wiki = c["train"], {}, [], c.get("wiki")
+    def test(t):
+        return {k: t[k] for k in ("set", "lang", "name", "class", "docs")} | {
+            "queries": texts(f"test/{t['set']}/queries.tsv", t["queries"]),
+            "english": texts(f"test/{t['set']}/english.tsv", t["english"]),
+            "qrels": qrels(f"test/{t['set']}/qrels.txt", t["qrels"])}
+
+    train, langs, wiki = c["train"], {}, c.get("wiki")
     articles = wiki and texts("wiki/docs.tsv", wiki["docs"])
     for lang, row in c["langs"].items():
         parts, langs[lang] = c["bitext"][lang], dict(row)
@@ -839,11 +849,9 @@ def write_collection(collection, folder):
             titles = wiki["titles"][lang]
             langs[lang]["wiki"] = {"docs": articles, "queries": texts(f"wiki/{lang}.queries.tsv", titles),
                                    "triples": put(f"wiki/{lang}.triples.tsv", ((d, d) for d in titles))}
-    for t in c["tests"]:
-        tests.append({k: t[k] for k in ("set", "lang", "name", "class", "docs")} | {
-            "queries": texts(f"test/{t['set']}/queries.tsv", t["queries"]),
-            "english": texts(f"test/{t['set']}/english.tsv", t["english"]),
-            "qrels": qrels(f"test/{t['set']}/qrels.txt", t["qrels"])})
+        if "parallel" in c:                          # the training queries and documents in this language
+            langs[lang]["parallel"] = {kind: texts(f"train/{lang}.{kind}.tsv", rows)
+                                       for kind, rows in c["parallel"][lang].items()}
     manifest = {
         "profile": c["profile"], "seed": c["seed"], "version": 1, "langs": langs,
         "pretrain": c.get("pretrain") and put("pretrain.txt", ((clean(text),) for text in c["pretrain"])),
@@ -853,7 +861,9 @@ def write_collection(collection, folder):
                   "dev_queries": texts("train/dev.queries.tsv", train["dev_queries"]),
                   "dev_qrels": qrels("train/dev.qrels.txt", train["dev_qrels"])},
         "docs": {name: texts(f"docs/{name}.tsv", docs) for name, docs in c["docs"].items()},
-        "tests": tests, "counts": c["counts"], "sha256": sha256}
+        "tests": [test(t) for t in c["tests"]],
+        **({"monolingual": [test(t) for t in c["monolingual"]]} if "monolingual" in c else {}),
+        "counts": c["counts"], "sha256": sha256}
     put("collection.json", [(json.dumps(manifest, ensure_ascii=False, indent=1),)])
 
 
@@ -870,8 +880,10 @@ def load_manifest(folder):
 
 def load_collection(folder):
     """What write_collection wrote, in memory again."""
-    root, c, wiki = Path(folder), load_manifest(folder), {"titles": {}}
+    root, c, wiki, parallel = Path(folder), load_manifest(folder), {"titles": {}}, {}
     for lang, row in c["langs"].items():
+        if paths := row.pop("parallel", None):
+            parallel[lang] = {kind: read_tsv(root / path) for kind, path in paths.items()}
         if paths := row.pop("wiki", None):
             wiki["titles"][lang] = read_tsv(root / paths["queries"])
             wiki["docs"] = read_tsv(root / paths["docs"])
@@ -882,9 +894,11 @@ def load_collection(folder):
     readers = {"triples": read_triples, "qrels": read_qrels, "dev_qrels": read_qrels}
     c["train"] = {k: readers.get(k, read_tsv)(root / path) for k, path in c["train"].items()}
     c["docs"] = {name: read_tsv(root / path) for name, path in c["docs"].items()}
-    c["tests"] = [t | {k: readers.get(k, read_tsv)(root / t[k]) for k in ("queries", "english", "qrels")}
-                  for t in c["tests"]]
+    for kind in c.keys() & {"tests", "monolingual"}:
+        c[kind] = [t | {k: readers.get(k, read_tsv)(root / t[k]) for k in ("queries", "english", "qrels")}
+                   for t in c[kind]]
     c |= {"wiki": wiki} if wiki["titles"] else {}
+    c |= {"parallel": parallel} if parallel else {}
     return {k: v for k, v in c.items() if k not in ("version", "sha256")}
 
 

@@ -717,6 +717,9 @@ FACTS = {"pairs": "pairs", "subwords_per_word": "subwords per word", "queries": 
 TITLES = {"3": "ablation, OPTICAL with one setting changed", "4": "bitext size",
           "5": "OPTICAL, source words replaced by English ones with probability `mix`",
           "6": "code-switched training alone, probability `switch`, words in the lexicon",
+          "7": "one code-switched student of all these languages, `share` of it in low-resource ones",
+          "8": "hybrid batches, `cross` of the samples with English documents; low: cross-lingual, high: "
+               "monolingual", "9": "model size; OPTICAL, and the teacher with English queries",
           "10": "alignment error rate, lower is better", "11": "cost"}
 
 
@@ -766,7 +769,8 @@ def score(data, runs, subwords=None, studies=None, extra=()):
     with open(os.path.join(data, "collection.json"), encoding="utf-8") as file:
         manifest = json.load(file)
     rows, collections, absent = [], {}, []
-    for test in manifest["tests"]:
+    monolingual = manifest.get("monolingual", [])                        # searched with in table 8 alone
+    for test in manifest["tests"] + monolingual:
         name, lang = test["set"], manifest["langs"].get(test["lang"], {})
         source, path = manifest["docs"][test["docs"]], os.path.join(data, test["qrels"])
         if source not in collections:
@@ -781,7 +785,7 @@ def score(data, runs, subwords=None, studies=None, extra=()):
                  "queries": T, "docs": len(docids),
                  "relevant_per_query": round(float((qrels.grade > 0).sum() / T), 6)}
         for measure, value in facts.items():
-            if value is not None:
+            if value is not None and test not in monolingual:
                 rows.append({"table": "1", "method": "data", "lang": name, "measure": measure, "value": value,
                              "n_queries": T, "seeds": [manifest["seed"]], **head,
                              "family": lang.get("family", ""),
@@ -790,7 +794,7 @@ def score(data, runs, subwords=None, studies=None, extra=()):
             found = _score_runs(table, os.path.join(folder, name), head | {"lang": name}, qrels, path, docids,
                                 SCORED if table == "2" else ("map",))
             rows += found
-            absent += [os.path.join(folder, name)] * (table == "2" and not found)
+            absent += [os.path.join(folder, name)] * (table == "2" and not found and test not in monolingual)
     if not any(row["table"] == "2" for row in rows):
         raise ValueError(f"{runs}: no run; expected files <set>/<method>.s<seed>.trec")
     for folder in absent:
@@ -895,14 +899,14 @@ def _table_2(rows):
 
 
 def _study(rows, table):
-    """One table of changed settings, with the rows of table 2 that they change."""
-    cells, base = pivot(rows, table, "map"), pivot(rows, "2", "map")
+    """One table of changed settings, tables 3 to 6 with the rows of table 2 that they change."""
+    cells, base = pivot(rows, table, "map"), pivot(rows, "2", "map") if table in "3456" else {}
     sets = {s for line in cells.values() for s in line}
     kept = sorted({re.search(r"methods=([^,]+)|$", variant)[1] or OURS for variant in cells})
     base = {m: {s: row for s, row in base[m].items() if s in sets} for m in kept if m in base}
     pairs = {row["value"] for row in rows if row["table"] == "1" and row["lang"] in sets
              and row["measure"] == "pairs"}
-    note = f"Rows by name: as in table 2 ({' or '.join(map(str, sorted(pairs)))} pairs).\n"
+    note = f"Rows by name: as in table 2 ({' or '.join(map(str, sorted(pairs)))} pairs).\n" if base else ""
     return _comparison(base | cells, f"Table {table}: {TITLES[table]}", note, table == "3")[0]
 
 
@@ -985,19 +989,21 @@ def _comparison(cells, title, intro="", tested=True):
 
 
 def _plain(rows, table, measure):
-    """Any other table: methods by test sets, with their mean."""
+    """Any other table: methods by test sets, with the means over all, low- and high-resource ones."""
     cells = pivot(rows, table, measure)
     heads = {column: row for line in cells.values() for column, row in line.items()}
-
-    def cell(values, std=None):
-        return f"{np.mean(values):.3f}" + (f" ± {std:.3f}" if std is not None else "")
+    groups = {"mean": list(heads)} | {f"{g} mean": [c for c in heads if heads[c].get("class") == g]
+                                      for g in ("low", "high")}
+    if not groups["low mean"] or not groups["high mean"]:
+        groups = {"mean": list(heads)}
     lines = []
     for method, line in cells.items():
-        found = [line[c]["value"] for c in heads if c in line]
-        mean = cell(found) if len(found) == len(heads) else ""
-        lines.append([METHODS.get(method, method), *(
-            cell(line[c]["value"], line[c].get("std")) if c in line else "" for c in heads), mean])
-    header = ["method", *(_heading(row) for row in heads.values()), "mean"]
+        texts = [f"{line[c]['value']:.3f}" + (f" ± {line[c]['std']:.3f}" if "std" in line[c] else "")
+                 if c in line else "" for c in heads]
+        means = [f"{np.mean([line[c]['value'] for c in some]):.3f}" if line.keys() >= set(some) else ""
+                 for some in groups.values()]
+        lines.append([METHODS.get(method, method), *texts, *means])
+    header = ["method", *(_heading(row) for row in heads.values()), *groups]
     seeds = sorted({tuple(row.get("seeds", ())) for line in cells.values() for row in line.values()})
     note = "".join(f"- {c}: n {row['n_queries']}, `{row['signature']}`\n" for c, row in heads.items())
     return (f"## Table {table}: {TITLES.get(table, '')} ({measure})\n\n" + markdown(header, lines)
@@ -1023,13 +1029,11 @@ def tables(rows):
     for table in sorted({row["table"] for row in rows}, key=lambda table: (len(table), table)):
         if table in ("1", "2"):
             texts.append(_table_1(rows) if table == "1" else _table_2(rows))
-        elif table in ("3", "4", "5", "6"):
-            texts.append(_study(rows, table))
         elif table == "11":
             texts.append(_table_11(rows))
         else:
-            texts += [_plain(rows, table, measure) for measure in
-                      dict.fromkeys(row["measure"] for row in rows if row["table"] == table)]
+            texts += [_study(rows, table) if measure == "map" else _plain(rows, table, measure)
+                      for measure in dict.fromkeys(row["measure"] for row in rows if row["table"] == table)]
     return "\n".join(texts)
 
 

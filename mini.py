@@ -564,8 +564,11 @@ def _pretrain(lang, seed, sentences, avoid):
     return texts
 
 
-def _train(seed, n, avoid):
-    """English documents; queries with a positive and hard negatives (near misses); dev queries, qrels."""
+def _train(seed, n, avoid, langs):
+    """English documents; queries with a positive and hard negatives (near misses); dev queries, qrels.
+
+    Returns these and, for training in other languages, {lang: the same documents and queries in it}.
+    """
     rng, avoid, documents = random.Random(f"{seed}/train"), set(avoid), []
     queries, triples, dev = {}, [], {}
     while len(queries) < n["queries"] or len(dev) < n["dev_queries"]:
@@ -594,10 +597,12 @@ def _train(seed, n, avoid):
         found = by_core[t.event.verb, t.event.object]
         grades = {docid: grade(t.asked, [e for e, _ in docs[docid]]) for docid in found}
         qrels[qid] = {docid: g for docid, g in grades.items() if g}
+    said = {lang: {"queries": _say_topics(lang, queries, seed, "queries"),
+                   "docs": _say_documents(lang, docs, seed, "train")} for lang in langs}
     return {"docs": _say_documents("en", docs, seed, "train"),
             "queries": _say_topics("en", queries, seed, "queries"),
             "triples": [(qid, name[p], [name[i] for i in negatives]) for qid, p, negatives in triples],
-            "dev_queries": _say_topics("en", dev, seed, "dev"), "dev_qrels": qrels}
+            "dev_queries": _say_topics("en", dev, seed, "dev"), "dev_qrels": qrels}, said
 
 
 def _wiki(langs, seed, sizes, avoid):
@@ -633,7 +638,10 @@ def collection(seed=1, langs=None, smoke=False):
             raise ValueError(f"langs: {lang!r} is not in the mini collection; choose from {' '.join(LANGS)}")
     n, (topics, documents, qrels) = SMOKE if smoke else SIZES, plan(seed, smoke)
     avoid = {t.event for t in topics.values()} | {t.asked for t in topics.values()}
-    info, bitext, tests, pretrain = {}, {}, [], _pretrain("en", seed, n["pretrain"]["en"], avoid)
+    pretrain = _pretrain("en", seed, n["pretrain"]["en"], avoid)
+    docs = {"mini": render_documents("en", seed, smoke)}
+    train, parallel = _train(seed, n, avoid, langs)
+    info, bitext, tests, monolingual = {}, {}, [], []
     english = render_topics("en", seed, smoke)
     for lang in langs:
         name, family, cls = LANGS[lang]
@@ -642,15 +650,17 @@ def collection(seed=1, langs=None, smoke=False):
         pretrain += _pretrain(lang, seed, n["pretrain"][cls], avoid)
         seen = set()                                    # dev first, so that train stays prefix-nested
         dev, dev_links = _bitext(lang, seed, "dev", n["dev"], avoid, seen)
-        train, train_links = _bitext(lang, seed, "train", n["train"][cls], avoid, seen)
-        bitext[lang] = {"train": train, "dev": dev, "train_links": train_links, "dev_links": dev_links}
+        pairs, pair_links = _bitext(lang, seed, "train", n["train"][cls], avoid, seen)
+        bitext[lang] = {"train": pairs, "dev": dev, "train_links": pair_links, "dev_links": dev_links}
         tests.append({"set": lang, "lang": lang, "name": name, "class": cls, "docs": "mini",
                       "queries": render_topics(lang, seed, smoke), "english": dict(english),
                       "qrels": {qid: dict(judged) for qid, judged in qrels.items()}})
+        docs[f"mini.{lang}"] = render_documents(lang, seed, smoke)
+        monolingual.append(tests[-1] | {"set": f"{lang}.monolingual", "docs": f"mini.{lang}"})
     random.Random(f"{seed}/pretrain").shuffle(pretrain)
     counts = [{"source": f"mini {what}", "read": k, "kept": k, "skipped": {}} for what, k in
               (("pretrain", len(pretrain)), ("documents", len(documents)), ("topics", len(topics)))]
     return {"profile": "mini", "seed": seed, "langs": info, "pretrain": pretrain,
-            "train": _train(seed, n, avoid), "bitext": bitext,
-            "docs": {"mini": render_documents("en", seed, smoke)}, "tests": tests, "counts": counts,
+            "train": train, "parallel": parallel, "bitext": bitext, "docs": docs, "tests": tests,
+            "monolingual": monolingual, "counts": counts,
             "wiki": _wiki(langs, seed, n["wiki"], avoid)}

@@ -106,12 +106,14 @@ class Translator:
         return out
 
 
-def from_encoder(name, beams, max_tokens, dropout):
+def from_encoder(name, beams, max_tokens, dropout, device="cpu"):
     """A Translator whose two halves start as the encoder `name`; the cross-attention starts at random."""
     from transformers import AutoTokenizer, EncoderDecoderModel
+    halves = ("encoder", "decoder") if torch.device(device).type == "cpu" else ()
+    attention = {f"{half}_attn_implementation": "eager" for half in halves}     # see Encoder.train
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-        model = EncoderDecoderModel.from_encoder_decoder_pretrained(str(name), str(name))
+        model = EncoderDecoderModel.from_encoder_decoder_pretrained(str(name), str(name), **attention)
     except (OSError, KeyError, ValueError) as error:
         why = str(error).splitlines()[0]
         raise ValueError(f"{name}: no encoder can be loaded from there ({why}); give a Hugging Face name or "
@@ -155,11 +157,10 @@ def by_name(name, source, target, beams, max_tokens):
 def train_one(pairs, lr, folder, args, name):
     """An encoder-decoder trained by (1) on pairs [(source, target), ...]; returns it and what it cost."""
     torch.manual_seed(args.seed)
-    translator = from_encoder(args.encoder, args.beams, args.max_tokens, args.dropout)
+    translator = from_encoder(args.encoder, args.beams, args.max_tokens, args.dropout, args.device)
     model, tokenizer = translator.model.to(args.device), translator.tokenizer
-    if model.device.type == "cpu":       # the fused attention is slow there with dropout and in bfloat16
-        for half in (model.encoder, model.decoder):
-            half.set_attn_implementation("eager")
+    decoder = model.decoder
+    head = decoder.cls if hasattr(decoder, "cls") else decoder.lm_head                   # BERT or XLM-R
     ids = [tokenizer(list(side))["input_ids"] for side in zip(*pairs)]
     start, end, pad_id = (translator.options[k] for k in ("decoder_start_token_id", "eos_token_id",
                                                           "pad_token_id"))
@@ -174,10 +175,13 @@ def train_one(pairs, lr, folder, args, name):
         x, x_mask = pad([source[keep[i]] for i in index], pad_id, args.device)                  # (B, M)
         y, y_mask = pad([target[keep[i]] for i in index], pad_id, args.device)                  # (B, N)
         with torch.autocast(x.device.type, dtype=torch.bfloat16) if args.bf16 else nullcontext():
-            logits = model(input_ids=x, attention_mask=x_mask.long(), decoder_input_ids=y[:, :-1],
-                           decoder_attention_mask=y_mask[:, :-1].long(), use_cache=False).logits
-        real = y_mask[:, 1:]                                                                    # (B, N - 1)
-        loss = F.cross_entropy(logits[real].float(), y[:, 1:][real], label_smoothing=args.smoothing)
+            h = model.encoder(input_ids=x, attention_mask=x_mask.long()).last_hidden_state      # (B, M, H)
+            h = decoder.base_model(
+                input_ids=y[:, :-1], attention_mask=y_mask[:, :-1].long(), encoder_hidden_states=h,
+                encoder_attention_mask=x_mask.long(), use_cache=False).last_hidden_state    # (B, N - 1, H)
+            real = y_mask[:, 1:]                                                                # (B, N - 1)
+            logits = head(h[real])                              # not of padding: it is most of a step's cost
+        loss = F.cross_entropy(logits.float(), y[:, 1:][real], label_smoothing=args.smoothing)
         return loss, {"tokens": int(x_mask.sum() + y_mask.sum())}
 
     batches = length_batches([len(target[i]) for i in keep], args.batch, args.steps, args.seed)

@@ -100,7 +100,7 @@ class Encoder(nn.Module):
         return self.to(args.device)
 
     def train(self, mode=True):
-        """As in torch. N.B. on a CPU the fused attention is slow backward in bfloat16: 32 ms where eager has 3."""
+        """As in torch. N.B. fused attention is slow backward in bfloat16 on a CPU: 32 ms, eager 3 ms."""
         eager = mode and self.bf16 and self.projection.weight.device.type == "cpu"
         self.backbone.set_attn_implementation("eager" if eager else self.attention)
         return super().train(mode)
@@ -569,7 +569,7 @@ def teacher(args):
                            name="teacher dev documents")
     run = search(encoder, dev, index, list(docs), depth=100)
     shutil.rmtree(part / "dev-vectors")
-    dev_map = mean_ap(evaluate.read_qrels(root / paths["dev_qrels"]), run)
+    dev_map = mean_of(evaluate.read_qrels(root / paths["dev_qrels"]), run)
     print(f"  teacher: map {dev_map:.4f} on {len(dev)} dev queries, "
           f"{spent['steps']} steps, {spent['seconds']} s")
     close_experiment(part, out, {"dev_map": dev_map, "triples": len(triples), **spent})
@@ -641,28 +641,31 @@ def language(root, lang):
     """The manifest's entry of a language. Raises: ValueError where the collection lacks it."""
     entry = data.load_manifest(root)["langs"].get(lang)
     if entry is None:
-        raise ValueError(f"{root}/collection.json: no language {lang!r}; run data.py prepare with --langs {lang}")
+        raise ValueError(f"{root}/collection.json: no language {lang!r}; "
+                         f"run data.py prepare with --langs {lang}")
     return entry
 
 
 class Bitext:
-    """The sentence pairs of one language with all a student needs, computed once for all objectives.
+    """The sentence pairs of a language with all a student needs, computed once for all objectives.
 
-    Pairs with more than `max_tokens` on a side are left out, not cut: half a sentence is no translation.
+    `lang` may be several, "sw+so": their pairs together, for one student of all. Pairs with more than
+    `max_tokens` on a side are left out, not cut: half a sentence is no translation.
     """
 
     def __init__(self, root, lang, teacher, cache, pairs=0, max_tokens=64):
-        entry = language(root, lang)
-        self.lang, self.teacher, self.max_tokens, self.lexicon = lang, teacher, max_tokens, None
+        self.langs = lang.split("+")
+        self.lang, self.teacher, self.max_tokens, self.lexicons = lang, teacher, max_tokens, None
         self.cache = Path(cache) / (lang + "-augmented" * teacher.augment)
-        train = data.read_bitext(Path(root) / entry["train"])[:pairs or entry["pairs"]]
-        self.dev = data.read_bitext(Path(root) / entry["dev"])
+        train, self.dev = [], []
+        for entry in (language(root, lang) for lang in self.langs):
+            train += data.read_bitext(Path(root) / entry["train"])[:pairs or entry["pairs"]]
+            self.dev += data.read_bitext(Path(root) / entry["dev"])
         english = teacher.tokens([e for e, _ in train], "query", max_tokens + 1)
         source = teacher.tokens([x for _, x in train], "query", max_tokens + 1)
         keep = [i for i in range(len(train)) if max(len(english[i]), len(source[i])) <= max_tokens]
         if not keep:
-            raise ValueError(f"{Path(root) / entry['train']}: no pair of at most {max_tokens} tokens; "
-                             "raise --max-tokens")
+            raise ValueError(f"{root}: no pair of {lang} has at most {max_tokens} tokens; raise --max-tokens")
         self.train, self.rows = [train[i] for i in keep], [source[i] for i in keep]
         self.english, self.english_rows = [e for e, _ in self.train], [english[i] for i in keep]
         print(f"  {lang}: {len(keep):,} of {len(train):,} pairs have at most {max_tokens} tokens a side",
@@ -691,10 +694,11 @@ class Bitext:
         """The loss of one batch by equations (4) to (7), its statistics and its number of tokens."""
         rows = [self.rows[i] for i in index]
         if args.mix:                    # table 5: words of the source sentence give way to English ones
-            if self.lexicon is None:
-                self.lexicon = baselines.read_lexicon(Path(args.lexicon) / f"{self.lang}-en.txt")
+            if self.lexicons is None:
+                self.lexicons = [baselines.read_lexicon(Path(args.lexicon) / f"{lang}-en.txt")
+                                 for lang in self.langs]
             draw = random.Random(f"{args.seed}/{step}")
-            texts = [baselines.code_switch(self.train[i][1], [self.lexicon], args.mix, draw) for i in index]
+            texts = [baselines.code_switch(self.train[i][1], self.lexicons, args.mix, draw) for i in index]
             rows = student.tokens(texts, "query", self.max_tokens)
         ids, s_mask = student.pad(rows)
         raw = student.project(ids, s_mask)
@@ -717,10 +721,11 @@ class Bitext:
             loss, stats = (mean_loss if method == "mean" else greedy_loss)(s, s_mask, t, t_mask)
         return loss, {**stats, "tokens": int(s_mask.sum())}
 
-    def dev_map(self, student):
-        """MAP of known-item search on held-out pairs: each source sentence must find its English side.
+    def dev_scores(self, student):
+        """Known-item search on held-out pairs: each source sentence must find its English side.
 
-        It is no objective's own loss, so it is fair to all of them, and it touches no test query.
+        dev_map chooses settings: it is no objective's own loss, so it is fair to all of them, and it touches
+        no test query. dev_accuracy is the share found at rank 1, the measure of Tatoeba.
         """
         docs = {str(i): e for i, e in enumerate(dict.fromkeys(e for e, _ in self.dev))}
         place = {e: i for i, e in docs.items()}
@@ -728,14 +733,16 @@ class Bitext:
                                self.max_tokens, name=f"{self.lang} dev sentences")
         queries = {str(i): x for i, (_, x) in enumerate(self.dev)}
         qrels = {str(i): {place[e]: 1} for i, (e, _) in enumerate(self.dev)}
-        return mean_ap(qrels, search(student, queries, index, list(docs), 100, self.max_tokens))
+        run = search(student, queries, index, list(docs), 100, self.max_tokens)
+        return {"dev_map": mean_of(qrels, run, "map"), "dev_accuracy": mean_of(qrels, run, "success_1")}
 
 
 class Questions:
     """Queries with judged English documents, in or mixed with another language: the supervised baselines.
 
     code-switch      English training queries, each word replaced by a translation of the lexicon with
-                     probability `switch`, drawn anew at every step                    (Litschko et al. 2023)
+                     probability `switch`, drawn anew at every step; with several languages, a query goes
+                     into one of them, a low-resource one with probability `share`     (Litschko et al. 2023)
     translate-train  English training queries as `nmt.py train` translated them
     wikiclir         titles of the language's Wikipedia, their English articles          (Sasaki et al. 2018)
 
@@ -744,8 +751,10 @@ class Questions:
     """
 
     def __init__(self, root, lang, method, teacher, cache, args):
-        root, manifest = Path(root), data.load_manifest(root)
-        paths, self.lexicon = manifest["train"], None
+        root, manifest, langs = Path(root), data.load_manifest(root), lang.split("+")
+        paths, self.lexicons = manifest["train"], []
+        if len(langs) > 1 and method != "code-switch":
+            raise ValueError(f"{method} trains a student of one language, not of {lang}")
         if method == "wikiclir":
             paths = manifest["langs"][lang].get("wiki")
             if not paths:
@@ -754,8 +763,14 @@ class Questions:
         triples = data.read_triples(root / paths["triples"])
         self.queries = english = data.read_tsv(root / paths["queries"])
         if method == "code-switch":
-            self.lexicon = baselines.read_lexicon(Path(args.lexicon) / f"en-{lang}.txt",
-                                                  args.lexicon_size or None)
+            kinds = [manifest["langs"][lang]["class"] == "low" for lang in langs]
+            if args.share >= 0 and len(set(kinds)) < 2:
+                raise ValueError(f"--share {args.share:g} of {lang}: give low- and high-resource languages")
+            share = sum(kinds) / len(kinds) if args.share < 0 else args.share
+            for own, low in zip(langs, kinds):               # (lexicon, probability of its language)
+                lexicon = baselines.read_lexicon(Path(args.lexicon) / f"en-{own}.txt",
+                                                 args.lexicon_size or None)
+                self.lexicons.append((lexicon, (share if low else 1 - share) / kinds.count(low)))
         elif method == "translate-train":
             self.queries = data.read_tsv(Path(args.translations) / f"en-{lang}" / "train.tsv")
         docs = data.read_tsv(root / paths["docs"])
@@ -776,10 +791,11 @@ class Questions:
         """Equation (3) of one batch: queries of the other language, the teacher's document vectors."""
         rng = np.random.default_rng([self.seed, step])
         batch, rows = [self.triples[i] for i in index], [self.rows[i] for i in index]
-        if self.lexicon is not None:
+        if self.lexicons:
             draw = random.Random(f"{self.seed}/{step}")
-            rows = student.tokens([baselines.code_switch(self.queries[qid], [self.lexicon], self.switch, draw)
-                                   for qid, _, _ in batch], "query")
+            languages = draw.choices(*zip(*self.lexicons), k=len(batch))
+            rows = student.tokens([baselines.code_switch(self.queries[qid], [lexicon], self.switch, draw)
+                                   for (qid, _, _), lexicon in zip(batch, languages)], "query")
         documents, target, other = documents_of(batch, self.relevant, self.negatives, rng)
         ids, mask = student.pad(rows)
         d, d_mask = self.vectors.batch(np.array(documents), args.device)
@@ -798,7 +814,7 @@ def lesson(method, lang, teacher, texts, args):
         texts[key] = Bitext(args.data, lang, teacher, args.cache, args.pairs, args.max_tokens)
     if method in OBJECTIVES:
         return texts[key], texts[key]
-    own = (lang, method, args.lexicon_size, args.switch, args.mine, args.negatives)
+    own = (lang, method, args.lexicon_size, args.switch, args.share, args.mine, args.negatives)
     if own not in texts:
         texts[own] = Questions(args.data, lang, method, teacher, args.cache, args)
     return texts[own], texts[key]
@@ -852,8 +868,8 @@ def finish_student(folder, lang, method, lr, args, teacher, texts, then=None):
         student, spent = distil_one(source, lang, method, lr, bitext.teacher, part, args)
         if then:
             then(student, part)
-        dev_map = bitext.dev_map(student)
-        close_experiment(part, folder, {**unit, "dev_map": dev_map, "examples": len(source.rows), **spent})
+        scores = bitext.dev_scores(student)
+        close_experiment(part, folder, {**unit, **scores, "examples": len(source.rows), **spent})
     return read_json(folder / "done.json")
 
 
@@ -933,9 +949,9 @@ def search(encoder, queries, index, docids, depth=1000, max_tokens=None, chunk_t
     return run
 
 
-def mean_ap(qrels, run):
-    """MAP over all judged queries, as evaluate.py computes it; a query without results counts 0."""
-    values = evaluate.evaluate(qrels, run, ["map"], complete=True)["map"]
+def mean_of(qrels, run, measure="map"):
+    """Mean over all judged queries, as evaluate.py computes it; a query without results counts 0."""
+    values = evaluate.evaluate(qrels, run, [measure], complete=True)[measure]
     return sum(values.values()) / len(values)
 
 
@@ -1088,7 +1104,7 @@ def open_experiment(folder, args, unit=None):
     """
     own = {k: str(v) if isinstance(v, (Path, torch.device)) else v for k, v in vars(args).items()
            if k not in ("run_command", "langs", "methods", "log_every", "save_every_s", "runs", "variants",
-                        "jobs", "threads")}
+                        "jobs", "threads", "teachers", "rows")}
     own.update(unit or {})
     manifest = Path(args.data) / "collection.json"
     own["data_sha256"] = hashlib.sha256(manifest.read_bytes()).hexdigest()
@@ -1156,9 +1172,9 @@ def peak_memory_gb(device):
 
 
 def languages(args):
-    """The languages of a command: --langs, else all of the collection. Raises: ValueError for one it lacks."""
+    """The languages of a command, --langs or all of the collection. Raises: ValueError where it lacks one."""
     langs = args.langs or sorted(data.load_manifest(args.data)["langs"])
-    for lang in langs:
+    for lang in "+".join(langs).split("+"):
         language(args.data, lang)
     return langs
 
@@ -1174,7 +1190,7 @@ def command_options(commands, name, run, *parts):
         help="cpu, cuda, cuda:1, mps; default: a GPU if there is one")
     add("--precision", choices=("auto", "float32", "bf16"), default="auto",
         help="inside the encoder; auto: bf16 where the hardware multiplies it; all else is float32")
-    add("--threads", type=int, default=0, help="CPU threads of a process; 0: torch's choice, shared by --jobs")
+    add("--threads", type=int, default=0, help="CPU threads of a process; 0: torch's choice, among --jobs")
     add("--seed", type=int, default=1, help="of initialisation, dropout and batches")
     for part in parts:
         part(add)
@@ -1189,7 +1205,8 @@ def shared_options(add):
 
 def language_options(add):
     """Options of every command that goes through languages."""
-    add("--langs", nargs="+", default=None, help="languages; default: all of the collection")
+    add("--langs", nargs="+", default=None,
+        help="languages, sw+so for one student of several; default: all of the collection")
 
 
 def training_options(add, dropout=0.0):
@@ -1239,6 +1256,8 @@ def student_options(add):
     add("--lexicon", default=None, help="code-switch: folder with en-LANG.txt, by baselines.py lexicon")
     add("--lexicon-size", type=int, default=0, help="code-switch: its so many most frequent words; 0: all")
     add("--switch", type=float, default=0.5, help="code-switch: probability that a word is replaced")
+    add("--share", type=float, default=-1.0, help="code-switch, several languages: probability that a query "
+        "goes into a low-resource one; default: all languages alike")
     add("--mix", type=float, default=0.0, help="objectives from bitext: probability that a source word gives "
         "way to its English translation of --lexicon")
     add("--translations", default=None, help="translate-train: folder written by nmt.py")

@@ -1,57 +1,72 @@
 # SPDX-License-Identifier: MIT
 """The studies around the main table: what each part of OPTICAL adds, alignment, cost.
 
-    1. sweep   students under changed settings, each searched with: tables 3 and 4     (any number a process)
-    2. align   alignment error rate of plan, greedy match and IBM Model 1: table 10
-    3. cost    seconds, tokens per second and memory of everything that was trained: table 11
-    4. figures MAP against bitext size and against mixing, the plan of a sentence pair: TSV, and SVG
+    1. sweep   students under changed settings, each searched with: tables 3 to 7
+    2. answers accuracy and F1 of the first document of a run: table 7
+    3. hybrid  one encoder for queries and documents, from batches that mix languages: table 8
+    4. scale   OPTICAL with teachers of several sizes: table 9
+    5. align   alignment error rate of plan, greedy match and IBM Model 1: table 10
+    6. cost    seconds, tokens per second and memory of everything that was trained: table 11
+    7. figures MAP against bitext size, mixing and model size, the plan of a sentence pair: TSV, and SVG
                where matplotlib is installed
 
 A setting is `key=value` of an option of `optical.py distil`, several are joined by commas:
 `plan=ipot`, `methods=mean,pairs=250`, `augment`. Its name is the row of the table.
 """
 import argparse
-import json
+import re
+import shutil
 import sys
+from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import safe_open
 
 import baselines
 import data
 import evaluate
 import ot
-from optical import (Encoder, command_options, document_index, finish_student, language_options, languages,
-                     load_teacher, rate_options, rates, read_json, read_jsonl, run_command, search, share_out,
-                     student_options, teacher_options)
+from optical import (Encoder, close_experiment, command_options, document_index, documents_of,
+                     finish_student, fit, language_options, languages, length_batches, load_teacher,
+                     open_experiment, rate_options, rates, read_json, read_jsonl, run_command, search,
+                     set_dropout, share_out, shared_options, student_options, teacher_loss, teacher_options,
+                     training_options)
 
 # ---------------------------------------------------------------------------------------- 1. Sweeps
+
+def tests_of(args):
+    """{language or several, "sw+so": its test sets}. Raises: ValueError where the collection has none."""
+    tests = data.load_manifest(args.data)["tests"]
+    found = {lang: [test for test in tests if test["lang"] in lang.split("+")] for lang in languages(args)}
+    for lang, own in found.items():
+        if not own:
+            raise ValueError(f"{args.data}/collection.json: no test set in {lang!r}; leave it out of --langs")
+    return found
+
+
+def search_tests(args, tests, encoder, index_of, name, queries="queries"):
+    """Runs RUNS/<set>/<name>.s<seed>.trec of some test sets; index_of(documents) -> (docids, vectors)."""
+    for test in tests:
+        docids, vectors = index_of(test["docs"])
+        run = search(encoder, data.read_tsv(Path(args.data) / test[queries]), vectors, docids)
+        evaluate.write_run(Path(args.runs) / test["set"] / f"{name}.s{args.seed}.trec", run,
+                           f"{name}.s{args.seed}")
 
 
 def sweep(args):
     """Students under each of --variants, and their runs RUNS/<set>/<variant>.s<seed>.trec."""
-    teacher, manifest, rate = load_teacher(args), data.load_manifest(args.data), rates(args)
-    texts, index = {}, {}
-    tests = {lang: [test for test in manifest["tests"] if test["lang"] == lang] for lang in languages(args)}
-    for lang, own in tests.items():
-        if not own:
-            raise ValueError(f"{args.data}/collection.json: no test set in {lang!r}; leave it out of --langs")
+    teacher, manifest, rate, texts = load_teacher(args), data.load_manifest(args.data), rates(args), {}
+    index_of = cache(lambda docs: document_index(args, manifest, docs, teacher))
+    tests = tests_of(args)
 
     def one(folder, lang, name):
         own = args.variants[name]
-
-        def search_with(student, _):
-            for test in tests[lang]:
-                if test["docs"] not in index:
-                    index[test["docs"]] = document_index(args, manifest, test["docs"], teacher)
-                docids, vectors = index[test["docs"]]
-                run = search(student, data.read_tsv(Path(args.data) / test["queries"]), vectors, docids)
-                path = Path(args.runs) / test["set"] / f"{name}.s{args.seed}.trec"
-                evaluate.write_run(path, run, f"{name}.s{args.seed}")
-
         method = own.methods[0]
-        return finish_student(folder, lang, method, rate(method, own.lr), own, teacher, texts, search_with)
+        return finish_student(folder, lang, method, rate(method, own.lr), own, teacher, texts,
+                              lambda student, _: search_tests(args, tests[lang], student, index_of, name))
 
     share_out("sweep", {(lang, name): Path(args.out) / lang / name
                         for lang in tests for name in args.variants}, one)
@@ -72,7 +87,175 @@ def variants(argv, texts):
     return found
 
 
-# ------------------------------------------------------------------------------------- 2. Alignment
+# --------------------------------------------------------------------------------------- 2. Answers
+
+def token_f1(text, gold):
+    """F1 of the words two texts share, as SQuAD counts: lower case, no punctuation, no English article.
+
+    >>> token_f1("The farmer sold a goat.", "the farmer sold two goats")         # 2 of 3 words, 2 of 4
+    0.5714285714285714
+    """
+    words = [Counter(word for word in re.sub(r"[^\w\s]", "", t.lower()).split()
+                     if word not in ("a", "an", "the")) for t in (text, gold)]
+    common = sum((words[0] & words[1]).values())
+    return 2 * common / max(1, sum(words[0].values()) + sum(words[1].values()))
+
+
+def answers(args):
+    """Accuracy and token F1 of the first document of every run in RUNS/<set>, as rows of table 7.
+
+    Right is a document of the query's highest grade; F1 is against the nearest of these. Where the documents
+    are sentences it is that of the sentence found and the sentence with the answer.
+    """
+    root, manifest, rows = Path(args.data), data.load_manifest(args.data), []
+    for test in manifest["tests"]:
+        docs, qrels = (read(root / path) for read, path in (
+            (data.read_tsv, manifest["docs"][test["docs"]]), (evaluate.read_qrels, test["qrels"])))
+        gold = {q: [d for d, grade in row.items() if grade == max(row.values())] for q, row in qrels.items()}
+        for path in sorted((Path(args.runs) / test["set"]).glob(f"*.s{args.seed}.trec")):
+            run, values = evaluate.read_run(path), []
+            for qid, right in gold.items():
+                found = run.get(qid, {})
+                first = max(found, key=lambda d: (found[d], d), default=None)
+                f1 = max(token_f1(docs[first], docs[d]) for d in right) if first else 0.0
+                values.append((first in right, f1))
+            for measure, value in zip(("accuracy", "F1"), np.mean(values, 0)):
+                rows.append({"table": "7", "method": path.name.removesuffix(f".s{args.seed}.trec"),
+                             "lang": test["set"], "measure": measure, "value": round(float(value), 6),
+                             "n_queries": len(gold), "seeds": [args.seed], "name": test["name"],
+                             "class": test["class"],
+                             "signature": f"{measure}|nq:{len(gold)}|qrels:"
+                                          f"{evaluate.qrels_hash(qrels)}|v:1"})
+    if not rows:
+        raise ValueError(f"{args.runs}: no run; expected files <set>/<method>.s{args.seed}.trec")
+    evaluate.write_rows(args.out, rows)
+
+
+# ---------------------------------------------------------------------------------------- 3. Hybrid
+
+class Hybrid:
+    """Training queries in several languages, each with documents in its own language or in English.
+
+    A query is in a language drawn from `langs`; its documents are English with probability `cross`, else in
+    the query's language. The documents of the other queries are its negatives, but for one relevant to it,
+    whatever its language.
+    """
+
+    def __init__(self, args, langs, encoder):
+        root, manifest = Path(args.data), data.load_manifest(args.data)
+        self.langs, self.seed, self.negatives = langs, args.seed, args.negatives
+        self.triples = data.read_triples(root / manifest["train"]["triples"])
+        self.queries, self.docs, self.relevant = {}, {}, {}                    # (language, id): token ids
+        for lang in ["en", *langs]:
+            paths = manifest["train"] if lang == "en" else manifest["langs"][lang].get("parallel")
+            if not paths:
+                raise ValueError(f"{args.data}/collection.json: no training documents in {lang!r}; "
+                                 "leave it out of --langs")
+            for rows, kind, texts in ((self.queries, "query", data.read_tsv(root / paths["queries"])),
+                                      (self.docs, "doc", data.read_tsv(root / paths["docs"]))):
+                rows |= {(lang, key): row for key, row in zip(texts, encoder.tokens(texts.values(), kind))}
+        for qid, docid, _ in self.triples:
+            self.relevant.setdefault(qid, set()).update((lang, docid) for lang in ["en", *langs])
+
+    def batch(self, index, step, cross):
+        """A batch: [(language, qid), ...], [(language, docid), ...], target and other of documents_of."""
+        rng = np.random.default_rng([self.seed, step])
+        queries, batch = [], []
+        for qid, docid, negatives in (self.triples[i] for i in index):
+            lang = self.langs[rng.integers(len(self.langs))]
+            side = "en" if rng.random() < cross else lang
+            queries.append((lang, qid))
+            batch.append((qid, (side, docid), [(side, d) for d in negatives]))
+        return queries, *documents_of(batch, self.relevant, self.negatives, rng)
+
+    def loss(self, encoder, index, step, cross):
+        """Equation (3) of optical.py for one batch, both sides trained."""
+        queries, docs, target, other = self.batch(index, step, cross)
+        return teacher_loss(encoder, [self.queries[q] for q in queries], [self.docs[d] for d in docs], target,
+                            other)
+
+
+def hybrid(args):
+    """An encoder for each share of cross-lingual samples (--cross), and its runs: table 8.
+
+    Searched with: the English documents in low-resource languages, and in high-resource ones the documents
+    of the same language.
+    """
+    root, manifest, langs = Path(args.data), data.load_manifest(args.data), languages(args)
+    tests = [test for kind, key in (("low", "tests"), ("high", "monolingual"))
+             for test in manifest.get(key, ()) if test["class"] == kind and test["lang"] in langs]
+    lesson = cache(lambda: Hybrid(args, langs, load_teacher(args)))
+
+    def one(folder, cross):
+        part = open_experiment(folder, args, {"cross": cross})
+        if part is not None:
+            torch.manual_seed(args.seed)
+            encoder = load_teacher(args)
+            set_dropout(encoder, args.dropout)
+            lengths = [len(lesson().docs["en", docid]) for _, docid, _ in lesson().triples]
+            batches = length_batches(lengths, args.batch, args.steps, args.seed)
+            spent = fit(encoder, batches, lambda index, step: lesson().loss(encoder, index, step, cross),
+                        part, args.lr, accumulate=args.accumulate, log_every=args.log_every,
+                        save_every_s=args.save_every_s, name=f"hybrid {folder.name}")
+            own = argparse.Namespace(**{**vars(args), "cache": str(part / "vectors")})
+            index_of = cache(lambda docs: document_index(own, manifest, docs, encoder))
+            search_tests(args, tests, encoder, index_of, folder.name)
+            shutil.rmtree(part / "vectors", ignore_errors=True)
+            close_experiment(part, folder, {"cross": cross, **spent})
+        return read_json(folder / "done.json")
+
+    share_out("hybrid", {(cross,): Path(args.out) / f"cross={cross:g}" for cross in args.cross}, one)
+
+
+# ----------------------------------------------------------------------------------------- 4. Scale
+
+def scale(args):
+    """OPTICAL with each of --teachers, searched with beside its English queries: runs and rows of table 9."""
+    manifest, rate, tests, texts = data.load_manifest(args.data), rates(args), tests_of(args), {}
+    names = {f"params={parameters(folder) / 1e6:.2f}M": folder for folder in args.teachers}
+    if len(names) < len(args.teachers):
+        raise ValueError(f"--teachers: {len(args.teachers)} of {len(names)} sizes, {', '.join(names)}; "
+                         "give one of each size")
+
+    @cache
+    def loaded(name):
+        own = argparse.Namespace(**{**vars(args), "teacher": names[name],
+                                    "cache": str(Path(names[name]).parent / "vectors")})
+        teacher = load_teacher(own)
+        texts.clear()                                            # the last teacher's
+        return own, teacher, cache(lambda docs: document_index(own, manifest, docs, teacher))
+
+    def one(folder, name, lang):
+        own, teacher, index_of = loaded(name)
+
+        def then(student, _):
+            search_tests(args, tests[lang], student, index_of, name)
+            search_tests(args, tests[lang], teacher, index_of, f"{name},english", "english")
+        return finish_student(folder, lang, "optical", rate("optical"), own, teacher, texts, then)
+
+    found, rows = share_out("scale", {(name, lang): Path(args.out) / name / lang
+                                      for name in names for lang in tests}, one), []
+    for (name, lang), done in found.items():
+        entry = manifest["langs"][lang]
+        n = len(data.read_bitext(Path(args.data) / entry["dev"]))
+        rows.append({"table": "9", "method": name, "lang": lang, "measure": "accuracy", "n_queries": n,
+                     "value": round(done["dev_accuracy"], 6), "seeds": [args.seed], "name": entry["name"],
+                     "class": entry["class"], "signature": f"accuracy|dev pairs:{n}|v:1"})
+    evaluate.write_rows(args.rows, rows)
+
+
+def parameters(folder):
+    """How many parameters an encoder of optical.py has, read off its files."""
+    total = 0
+    for path in [*Path(folder).glob("*.safetensors"), *Path(folder).glob("1_Dense/*.safetensors")]:
+        with safe_open(path, "pt") as weights:
+            total += sum(int(np.prod(weights.get_slice(name).get_shape())) for name in weights.keys())
+    if not total:
+        raise ValueError(f"{folder}: no encoder there; give folders written by optical.py teacher")
+    return total
+
+
+# ------------------------------------------------------------------------------------- 5. Alignment
 
 def word_of(encoder, text, max_tokens):
     """For each token of a text as a query its word's place in `text.split()`, -1 for markers and the like."""
@@ -159,16 +342,16 @@ def plan_of(teacher, student, english, source, args):
             word_matrix(1 - C[0].cpu().numpy(), rows, columns, "max"))
 
 
-# ------------------------------------------------------------------------------------------ 3. Cost
+# ------------------------------------------------------------------------------------------ 6. Cost
 
 def cost(args):
     """Rows of table 11 from the done.json and train.jsonl of experiments and the log of searches."""
     root, rows, device = Path(args.root), {}, None
-    for path in sorted(root.glob("**/done.json")):
+    for path in sorted(root.glob("s*/**/done.json")):
         done, log = read_json(path), read_jsonl(path.parent / "train.jsonl")
         unit = path.parent.relative_to(root).parts
-        if "tune" in unit or not log:
-            continue
+        if unit[1] not in ("encoder", "teacher", "students", "nmt") or "tune" in unit:
+            continue                                   # what table 2 was made with, not the studies
         device = read_json(path.parent / "args.json")["device"]
         name = done.get("method") or ("NMT" if "dev_chrf" in done else unit[1])
         kind = rows.setdefault(name, {"seconds": [], "tokens_per_s": [], "memory_gb": []})
@@ -188,17 +371,17 @@ def cost(args):
     evaluate.write_rows(args.out, out)
 
 
-# --------------------------------------------------------------------------------------- 4. Figures
+# --------------------------------------------------------------------------------------- 7. Figures
 
 def curves(rows):
-    """The curves of tables 4 and 5: {figure: (label of x, {series: {x: MAP}})}, table 2 at its own x.
+    """The curves of tables 4, 5, 9: {figure: (label of x, {series: {x: MAP}})}, table 2 at its own x.
 
     A point is a mean over languages, and there only where all languages of the table have it.
     """
     pairs = {row["lang"]: row["value"] for row in rows if row["table"] == "1" and row["measure"] == "pairs"}
-    own = [row for row in rows if row["measure"] == "map" and row["table"] in ("2", "4", "5")]
+    own = [row for row in rows if row["measure"] == "map" and row["table"] in ("2", "4", "5", "9")]
     langs = {table: {row["lang"] for row in own if row["table"] == table} for table in ("4", "5")}
-    size, mix = {}, {}
+    size, mix, scale = {}, {}, {}
     for row in own:
         settings = dict(setting.partition("=")[::2] for setting in row["method"].split(","))
         if row["table"] == "4":
@@ -207,16 +390,22 @@ def curves(rows):
         elif row["table"] == "5" or row["method"] == "optical" and row["lang"] in langs["5"]:
             share = float(settings.get("mix", 0))
             mix.setdefault(f"{row['class']} mean", {}).setdefault(share, []).append(row["value"])
+        elif row["table"] == "9":
+            line = "English queries" if "english" in settings else f"{row['class']} mean"
+            millions = float(settings["params"].removesuffix("M"))
+            scale.setdefault(line, {}).setdefault(millions, []).append(row["value"])
     for row in own:
         if row["table"] == "2" and row["method"] in size and row["lang"] in langs["4"]:
             size[row["method"]].setdefault(pairs[row["lang"]], []).append(row["value"])
     size = {method: {x: float(np.mean(ys)) for x, ys in sorted(line.items()) if len(ys) == len(langs["4"])}
             for method, line in size.items()}
-    mix = {group: {x: float(np.mean(ys)) for x, ys in sorted(line.items())} for group, line in mix.items()}
+    mix, scale = ({group: {x: float(np.mean(ys)) for x, ys in sorted(line.items())}
+                   for group, line in lines.items()} for lines in (mix, scale))
     if {"low mean", "high mean"} <= mix.keys():
         low, high = mix["low mean"], mix["high mean"]
         mix["gap"] = {x: high[x] - low[x] for x in low if x in high}
-    found = {"size": ("sentence pairs", size), "mix": ("share of source words replaced by English", mix)}
+    found = {"size": ("sentence pairs", size), "mix": ("share of source words replaced by English", mix),
+             "scale": ("parameters, millions", scale)}
     return {name: figure for name, figure in found.items() if figure[1]}
 
 
@@ -249,7 +438,7 @@ def figures(args):
         def draw(axes):
             for method, line in series.items():
                 axes.plot(list(line), list(line.values()), marker="o", label=method)
-            axes.set(xlabel=label, ylabel="MAP", xscale="log" if name == "size" else "linear")
+            axes.set(xlabel=label, ylabel="MAP", xscale="linear" if name == "mix" else "log")
             axes.legend()
         drawing(name, draw)
 
@@ -269,7 +458,7 @@ def figures(args):
     print(f"  figures: {', '.join(sorted(path.name for path in out.iterdir()))}", flush=True)
 
 
-# -------------------------------------------------------------------------------------- 5. Commands
+# -------------------------------------------------------------------------------------- 8. Commands
 
 def parser():
     top = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
@@ -282,6 +471,23 @@ def parser():
         add("--students", required=True, help="folder written by distil")
         add("--epsilon", type=float, default=0.1, help="entropy weight of the plan")
         add("--max-tokens", type=int, default=64, help="longest sentence, in tokens")
+
+    add = command_options(commands, "answers", answers)
+    add("--runs", required=True, help="folder of runs")
+    add("--out", required=True, help="JSON file of rows")
+
+    add = command_options(commands, "hybrid", hybrid, training_options, teacher_options, shared_options,
+                          language_options)
+    add("--cross", type=float, nargs="+", required=True, help="shares of samples with English documents")
+    add("--steps", type=int, default=400, help="training steps")
+    add("--lr", type=float, required=True, help="peak learning rate")
+    add("--negatives", type=int, default=1, help="hard negatives a query and step")
+    add("--runs", required=True, help="folder of runs")
+
+    add = command_options(commands, "scale", scale, student_options, rate_options)
+    add("--teachers", nargs="+", required=True, help="folders of teachers; their vectors go beside each")
+    add("--runs", required=True, help="folder of runs")
+    add("--rows", required=True, help="JSON file of rows")
 
     add = command_options(commands, "align", align, teacher_options, plan_options, language_options)
     add("--out", required=True, help="JSON file of rows")

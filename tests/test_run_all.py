@@ -231,20 +231,26 @@ def test_a_loss_that_is_nan_stops_the_distillation_and_leaves_no_student(work, t
 
 def test_plan_prints_every_stage_and_runs_nothing(tmp_path):
     out = tmp_path / "out"
-    done = run_all("mini", PLAN="1", OUT=str(out), SEEDS="1 2", LANGS="sw,so")
+    done = run_all("mini", PLAN="1", OUT=str(out), SEEDS="1 2", LANGS="sw,de")
     names = re.findall(r"^\[todo\] ([\w-]+): \S+ \w+\.py \w+", done.stdout, re.M)
-    each = ["bm25-nmt", "distil", "search", "ablation", "size", "mix", "switch", "align"]
+    each = ["bm25-nmt", "distil", "search", "ablation", "size", "mix", "switch", "share", "answers", "hybrid",
+            "pretrain-32x2", "teacher-32x2", "pretrain-64x2", "teacher-64x2", "scale", "align"]
     assert names == ["data", "bm25", "lexicon", "bm25-lexicon", "psq", "pretrain-s1", "teacher-s1", "nmt-s1",
                      "tune", "subwords", *(f"{name}-s1" for name in each), "pretrain-s2", "teacher-s2", "nmt-s2",
                      *(f"{name}-s2" for name in each), "scores", "tables", "costs", "figures",
                      "costs-table"]
     one = run_all("mini", PLAN="1", OUT=str(out), TABLES="1 2 4").stdout
     assert [name for name in each if f"] {name}-s1:" in one] == ["bm25-nmt", "distil", "search", "size"]
-    assert "align" not in run_all("real", PLAN="1", OUT=str(out), TABLES="3 10").stdout      # no gold links
+    low = run_all("mini", PLAN="1", OUT=str(out), LANGS="sw so", TABLES="7").stdout
+    assert "] share-s1:" not in low                                # a share of low-resource ones takes both kinds
+    real = run_all("real", PLAN="1", OUT=str(out), TABLES="3 8 9 10", MODELS="some/model").stdout
+    assert "align" not in real and "hybrid" not in real            # no gold links, no parallel passages
+    assert "] teacher-model-s1:" in real and "] scale-s1:" in real and "pretrain" not in real
     second = next(line for line in done.stdout.splitlines() if "] nmt-s2:" in line)
     assert f"--lr-file {out}/s1/nmt/lr.json" in second          # rates are chosen once, by the first seed
     extra = next(line for line in done.stdout.splitlines() if "] scores:" in line)
-    assert f"--extra {out}/s1/alignment.json {out}/s2/alignment.json" in extra
+    rows = [f"{out}/s{seed}/{name}.json" for seed in (1, 2) for name in ("answers", "scale", "alignment")]
+    assert f"--extra {' '.join(rows)} --out" in extra
     assert "--langs sw so" in done.stdout and not out.exists() and done.returncode == 0
 
 

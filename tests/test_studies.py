@@ -184,12 +184,13 @@ def test_code_switched_questions_are_those_of_the_lexicon_and_anew_at_every_step
     losses = [source.loss(Spy(), "code-switch", index, step, args)[0].item() for step in (0, 1, 0)]
     lexicon = baselines.read_lexicon(work / "lexicon" / "en-sw.txt")
     draw = random.Random("1/0")
+    draw.choices([0], [1.0], k=3)                                  # of the language, one here
     english = [source.queries[source.triples[i][0]] for i in index]
     assert seen[0] == [baselines.code_switch(text, [lexicon], 0.5, draw) for text in english] != english
     assert seen[0] == seen[2] != seen[1] and losses[0] == losses[2]
     few, _ = optical.lesson("code-switch", "sw", teacher, {}, arguments(
         work, "--lexicon", work / "lexicon", "--lexicon-size", 5))
-    assert few.lexicon == {word: lexicon[word] for word in list(lexicon)[:5]}
+    assert few.lexicons == [({word: lexicon[word] for word in list(lexicon)[:5]}, 1.0)]
 
 
 def test_the_loss_of_questions_is_the_teachers_with_its_document_vectors_held(work):
