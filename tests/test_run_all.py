@@ -251,7 +251,7 @@ def test_plan_prints_every_stage_and_runs_nothing(tmp_path):
     extra = next(line for line in done.stdout.splitlines() if "] scores:" in line)
     rows = [f"{out}/s{seed}/{name}.json" for seed in (1, 2) for name in ("answers", "scale", "alignment")]
     assert f"--extra {' '.join(rows)} --out" in extra
-    assert "--langs sw so" in done.stdout and not out.exists() and done.returncode == 0
+    assert "--langs sw de" in done.stdout and not out.exists() and done.returncode == 0
 
 
 def test_a_done_stage_is_skipped_and_one_of_another_command_stops(tmp_path):

@@ -1,5 +1,6 @@
 """studies.py and the supervised baselines of optical.py: sweeps, alignment, cost, questions in two tongues."""
 import argparse
+import doctest
 import json
 import random
 import subprocess
@@ -370,11 +371,16 @@ def test_curves_hold_the_means_of_the_tables_and_table_2_at_its_own_size():
              for n, lang, value in [(1000, "sw", 0.6), (1000, "so", 0.4), (250, "sw", 0.1)]]
     rows += [row("5", "mix=0.5", lang, value, group)
              for lang, value, group in [("sw", 0.4, "low"), ("so", 0.2, "low"), ("fi", 0.7, "high")]]
+    rows += [row("9", f"params={size}M{kind}", lang, value, group)
+             for size, kind, lang, value, group in [(0.5, "", "sw", 0.2, "low"), (0.5, "", "so", 0.4, "low"),
+                                                    (0.5, ",english", "sw", 0.7, "low"), (0.1, "", "fi", 0.6, "high")]]
     found = studies.curves(rows)
     assert found["size"][1] == {"optical": {500: 0.4, 1000: 0.5}}          # 250 is not there in both
     mix = {name: {x: round(y, 9) for x, y in line.items()} for name, line in found["mix"][1].items()}
     assert mix == {"low mean": {0.0: 0.4, 0.5: 0.3}, "high mean": {0.0: 0.8, 0.5: 0.7},
                    "gap": {0.0: 0.4, 0.5: 0.4}}
+    scale = {name: {x: round(y, 9) for x, y in line.items()} for name, line in found["scale"][1].items()}
+    assert scale == {"low mean": {0.5: 0.3}, "English queries": {0.5: 0.7}, "high mean": {0.1: 0.6}}
     assert studies.curves(rows[:4]) == {}
 
 
@@ -431,3 +437,160 @@ def test_costs_are_medians_over_what_was_trained_without_the_tuning(tmp_path):
                     ("optical", "search_ms_per_query"): 500.0}
     done = command("studies.py", "cost", "--data", "x", "--root", tmp_path / "runs", "--out", tmp_path / "d.json")
     assert done.returncode == 2 and "no finished experiment" in done.stderr
+
+
+# --------------------------------------------------------- several languages, answers, hybrid batches, sizes
+
+@pytest.fixture(scope="module")
+def two(work, tmp_path_factory):
+    """Data and lexicons of Swahili and German, for the teacher of `work`."""
+    root = tmp_path_factory.mktemp("two")
+    for argv in (["data.py", "prepare", "mini", "--smoke", "--langs", "sw", "de", "--out", root / "data"],
+                 ["baselines.py", "lexicon", "--data", root / "data", "--out", root / "lexicon"]):
+        done = command(*argv)
+        assert done.returncode == 0, done.stderr
+    return root
+
+
+def both(work, two, *more, run="distil"):
+    args = arguments(work, "--lexicon", two / "lexicon", *more, run=run)
+    args.data, args.cache = str(two / "data"), str(two / "vectors")
+    return args
+
+
+def test_a_student_of_several_languages_learns_from_all_their_pairs(work, two):
+    args = both(work, two, "--pairs", 30)
+    teacher = optical.load_teacher(args)
+    texts = {lang: optical.Bitext(args.data, lang, teacher, args.cache, 30) for lang in ("sw", "de", "sw+de")}
+    assert texts["sw+de"].train == texts["sw"].train + texts["de"].train and len(texts["sw+de"].train) == 60
+    assert texts["sw+de"].dev == texts["sw"].dev + texts["de"].dev
+    args.langs = ["sw+xx"]
+    with pytest.raises(ValueError, match="no language 'xx'"):
+        optical.languages(args)
+    with pytest.raises(ValueError, match="wikiclir trains a student of one language, not of sw.de"):
+        optical.lesson("wikiclir", "sw+de", teacher, {}, args)
+
+
+def test_a_query_goes_into_a_low_resource_language_as_often_as_its_share_says(work, two, monkeypatch):
+    lexicons = {lang: baselines.read_lexicon(two / "lexicon" / f"en-{lang}.txt") for lang in ("sw", "de")}
+    used = []
+    monkeypatch.setattr(baselines, "code_switch", lambda text, tables, p, draw: used.append(tables[0]) or text)
+    for share, expected in ((0.25, 0.25), (0, 0), (1, 1), (-1, 0.5)):
+        args = both(work, two, "--share", share)
+        teacher = optical.load_teacher(args)
+        source, _ = optical.lesson("code-switch", "sw+de", teacher, {}, args)
+        used.clear()
+        for step in range(12):
+            source.loss(teacher, "code-switch", range(32), step, args)
+        assert all(table in lexicons.values() for table in used)
+        assert sum(table == lexicons["sw"] for table in used) / len(used) == pytest.approx(expected, abs=0.07)
+    with pytest.raises(ValueError, match="--share 0.5 of sw: give low- and high-resource languages"):
+        optical.lesson("code-switch", "sw", teacher, {}, both(work, two, "--share", 0.5))
+
+
+def test_accuracy_and_f1_are_those_of_the_first_document(two, tmp_path):
+    assert studies.token_f1("A cat, the dog", "the CAT") == pytest.approx(2 * 1 / 3)
+    assert studies.token_f1("", "cat") == studies.token_f1("a", "the") == 0
+    root = tmp_path / "data"
+    (root / "t").mkdir(parents=True)
+    (root / "docs.tsv").write_text("d1\tthe old farmer\nd2\tthe farmer\nd3\ta goat\n")
+    (root / "t" / "q.tsv").write_text("q1\tx\nq2\tx\nq3\tx\nq4\tx\n")
+    (root / "t" / "qrels").write_text("q1 0 d1 2\nq1 0 d3 1\nq2 0 d1 1\nq3 0 d3 1\nq4 0 d2 1\n")
+    (root / "collection.json").write_text(json.dumps({
+        "profile": "mini", "seed": 1, "version": 1, "docs": {"m": "docs.tsv"}, "langs": {}, "train": {},
+        "tests": [{"set": "sw", "lang": "sw", "name": "Swahili", "class": "low", "docs": "m",
+                   "queries": "t/q.tsv", "english": "t/q.tsv", "qrels": "t/qrels"}]}))
+    # q1: right, of grade 2; q2: d2, "farmer" of "old farmer"; q3: a tie, the larger docid, right; q4: nothing
+    evaluate.write_run(tmp_path / "runs" / "sw" / "share=1.s3.trec",
+                       {"q1": {"d1": 2.0, "d3": 1.0}, "q2": {"d2": 2.0}, "q3": {"d1": 1.0, "d3": 1.0}}, "x")
+    done = command("studies.py", "answers", "--data", root, "--runs", tmp_path / "runs", "--seed", 3, "--out",
+                   tmp_path / "rows.json")
+    assert done.returncode == 0, done.stderr
+    rows = {row["measure"]: row for row in evaluate.read_rows(tmp_path / "rows.json")}
+    assert rows["accuracy"]["value"] == 0.5 and rows["F1"]["value"] == pytest.approx((1 + 2 / 3 + 1 + 0) / 4, abs=1e-6)
+    assert rows["F1"]["method"] == "share=1" and rows["F1"]["seeds"] == [3] and rows["F1"]["n_queries"] == 4
+    done = command("studies.py", "answers", "--data", root, "--runs", tmp_path, "--out", tmp_path / "n.json")
+    assert done.returncode == 2 and "no run; expected files" in done.stderr and not (tmp_path / "n.json").exists()
+
+
+def test_a_hybrid_batch_has_english_documents_at_its_share_and_no_relevant_negative(work, two):
+    args = both(work, two, "--negatives", 2)
+    teacher = optical.load_teacher(args)
+    lesson = studies.Hybrid(args, ["sw", "de"], teacher)
+    c = data.load_collection(two / "data")
+    assert lesson.docs["de", "n00001"].tolist() == teacher.tokens([c["parallel"]["de"]["docs"]["n00001"]], "doc")[0].tolist()
+    english, n = [], 24
+    for step in range(10):
+        queries, docs, target, other = lesson.batch(range(n), step, 0.3)
+        for i, (lang, qid) in enumerate(queries):
+            side, docid = docs[target[i]]
+            assert (qid, docid) == lesson.triples[i][:2] and side in ("en", lang)
+            english.append(side == "en")
+            for j, (_, document) in enumerate(docs):        # relevant in whatever language, its own apart
+                assert bool(other[i, j]) == (document == docid and j != target[i])
+    assert np.mean(english) == pytest.approx(0.3, abs=0.08)
+    assert all(side == "en" for side, _ in lesson.batch(range(n), 0, 1.0)[1])
+    queries, docs, target, other = lesson.batch(range(n), 0, 0.0)
+    assert all(docs[target[i]][0] == lang for i, (lang, _) in enumerate(queries))
+    want = optical.teacher_loss(teacher, [lesson.queries[q] for q in queries], [lesson.docs[d] for d in docs],
+                                target, other)[0]
+    assert lesson.loss(teacher, range(n), 0, 0.0)[0].item() == pytest.approx(want.item())
+
+
+def test_hybrid_trains_each_share_once_and_searches_across_and_within_languages(work, two, tmp_path):
+    argv = ["studies.py", "hybrid", "--data", two / "data", "--teacher", work / "teacher", "--out", tmp_path / "h",
+            "--runs", tmp_path / "runs", "--cross", 0, 1, "--steps", 2, "--batch", 8, "--lr", "1e-3"]
+    done = command(*argv)
+    assert done.returncode == 0, done.stderr
+    names = ["cross=0.s1.trec", "cross=1.s1.trec"]
+    assert {p.name: sorted(f.name for f in p.glob("*.trec")) for p in (tmp_path / "runs").iterdir()} == {
+        "sw": names, "de.monolingual": names}
+    runs = [evaluate.read_run(tmp_path / "runs" / "sw" / name) for name in names]
+    assert runs[0] != runs[1] and not list((tmp_path / "h").rglob("vectors.npy"))
+    assert command(*argv).stdout == "  hybrid: 2 of 2 are there\n"
+    manifest = json.loads((two / "data" / "collection.json").read_text())
+    del manifest["langs"]["de"]["parallel"]
+    (tmp_path / "collection.json").write_text(json.dumps(manifest))
+    for path in (two / "data").iterdir():
+        if path.is_dir():
+            (tmp_path / path.name).symlink_to(path)
+    argv[3], argv[argv.index("--out") + 1] = tmp_path, tmp_path / "other"
+    done = command(*argv)
+    assert done.returncode == 2 and "no training documents in 'de'" in done.stderr
+
+
+def test_scale_trains_optical_with_teachers_of_each_size(work, two, tmp_path):
+    other = tmp_path / "size-16x1"
+    for argv in (["pretrain", "--data", work / "data", "--out", other / "encoder", "--vocab", 800, "--hidden", 16,
+                  "--layers", 1, "--steps", 2, "--batch", 8],
+                 ["teacher", "--data", work / "data", "--encoder", other / "encoder", "--out", other / "teacher",
+                  "--dim", 16, "--steps", 2, "--batch", 4]):
+        assert command("optical.py", *argv).returncode == 0
+    teachers = [work / "teacher", other / "teacher"]
+    sizes = []
+    for folder in teachers:
+        encoder = optical.Encoder.load(folder)
+        sizes.append(sum(p.numel() for p in encoder.parameters()))
+        assert studies.parameters(folder) == sizes[-1]
+    argv = ["studies.py", "scale", "--data", two / "data", "--teacher", work / "teacher", "--cache", "unused",
+            "--out", tmp_path / "s", "--runs", tmp_path / "runs", "--rows", tmp_path / "rows.json", "--lr", "1e-3",
+            "--steps", 2, "--batch", 8, "--langs", "sw", "--teachers"]
+    done = command(*argv, *teachers)
+    assert done.returncode == 0, done.stderr
+    names = [f"params={n / 1e6:.2f}M" for n in sizes]
+    assert {p.name for p in (tmp_path / "runs" / "sw").glob("*.trec")} == {
+        f"{name}{kind}.s1.trec" for name in names for kind in ("", ",english")}
+    rows = {row["method"]: row for row in evaluate.read_rows(tmp_path / "rows.json")}
+    for name in names:
+        found = json.loads((tmp_path / "s" / name / "sw" / "done.json").read_text())
+        assert rows[name]["value"] == round(found["dev_accuracy"], 6) and 0 <= found["dev_accuracy"] <= found["dev_map"]
+    assert (other / "vectors" / "mini" / "vectors.npy").exists()             # of its own teacher
+    done = command(*argv, work / "teacher", work / "teacher")
+    assert done.returncode == 2 and "give one of each size" in done.stderr
+    done = command(*argv, tmp_path)
+    assert done.returncode == 2 and "no encoder there" in done.stderr
+
+
+def test_the_doctests_hold():
+    for module in (studies, optical):
+        assert doctest.testmod(module).failed == 0
