@@ -54,6 +54,11 @@ stage() {    # stage NAME COMMAND...: run once; its log is OUT/logs/NAME.log
         state=done
         if [ "$(cat "$stamp")" != "$*" ]; then state="done with another command"; fi
     fi
+    case $name in      # made of whatever is there by now: again when anything ran or other TABLES are asked
+        scores|tables|costs|figures|costs-table)
+            if [ -n "$ran" ] || [ "$state" != "done" ]; then state=todo; fi ;;
+    esac
+    [ "$state" = "done" ] || ran=yes
     number=$((number + 1))
     if [ "$mode" = count ]; then return; fi
     if [ -n "$plan" ]; then echo "[$state] $name: $*"; return; fi
@@ -133,11 +138,13 @@ fi
 first_lang=${first_lang%% *}
 ablation=(epsilon=0.02 epsilon=0.05 epsilon=0.2 epsilon=0.5 plan=ipot plan=exact plan=unbalanced plan=uniform
           plan=greedy cost=sqeuclidean marginals=idf marginals=norm init=bare augment layers=1)
+[ "$profile" = mini ] || ablation+=(max-tokens=32 max-tokens=128 steps=1200)
 if [ -n "$smoke" ]; then
     pretrain=(--vocab 1000 --hidden 32 --layers 2 --steps 20 --batch 32 --lr 1e-3)
     teacher=(--dim 32 --query-tokens 32 --doc-tokens 64 --steps 8 --batch 8 --negatives 1 --lr 5e-4)
     student+=(--batch 8 --max-tokens 48)
     nmt=(--steps 4 --tune-steps 2 --batch 8 --max-tokens 48 --beams 2)
+    ablation=("${ablation[@]/1200/8}")
     steps=6 tune_steps=3 sizes=(20) lexicon_sizes=(20) hybrid=(--steps 4 --batch 8 --lr 5e-4)
     [ "$profile" = real ] || models=16x1
     study_langs=${study_langs%% *}
@@ -278,9 +285,9 @@ both_classes() {   # both_classes LANG...: whether low- and high-resource langua
     [[ $kinds = *l* && $kinds = *h* ]]
 }
 
-number=0 mode=count
+number=0 mode=count ran=
 all_stages
-total=$number number=0 mode=run
+total=$number number=0 mode=run ran=
 all_stages
 if [ -z "$plan" ]; then
     cat "$out/tables.md"

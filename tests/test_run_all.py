@@ -265,6 +265,22 @@ def test_a_done_stage_is_skipped_and_one_of_another_command_stops(tmp_path):
     assert done.returncode == 2 and "stage data was made by another command: another command" in done.stderr
 
 
+def test_scores_and_tables_are_made_again_when_anything_before_them_was(tmp_path):
+    derived = {"scores", "tables", "costs", "figures", "costs-table"}
+
+    def todo(tables):
+        lines = run_all("mini", PLAN="1", OUT=str(tmp_path), TABLES=tables).stdout.splitlines()
+        return {line.split("] ")[1].split(":")[0] for line in lines if line.startswith("[todo]")}
+    (tmp_path / "stamps").mkdir()
+    for line in run_all("mini", PLAN="1", OUT=str(tmp_path), TABLES="1 2").stdout.splitlines():
+        name, command = line.removeprefix("[todo] ").split(": ", 1)
+        (tmp_path / "stamps" / name).write_text(command + "\n")
+    assert todo("1 2") == set()
+    assert todo("1 2 4") == {"size-s1"} | derived
+    (tmp_path / "stamps" / "bm25").unlink()
+    assert todo("1 2") == {"bm25"} | derived
+
+
 def test_an_unknown_profile_is_an_error():
     done = run_all("papper")
     assert done.returncode == 2 and "no profile 'papper'" in done.stderr
