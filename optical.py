@@ -35,6 +35,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -1332,6 +1333,8 @@ def run_command(args, argv):
         args.bf16 = args.precision == "bf16" or args.precision == "auto" and multiplies_bf16(args.device)
         script = sys.modules[run.__module__].__file__
         own = ["--jobs", "1", "--threads", str(torch.get_num_threads())]
+        if jobs > 1:
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))      # through `finally`: helpers stop too
         for _ in range(jobs - 1):         # what stops one of them, this process meets too, and tells
             helpers.append(subprocess.Popen([sys.executable, script, *argv, *own], stderr=subprocess.DEVNULL))
         run(args)

@@ -271,14 +271,12 @@ def word_of(encoder, text, max_tokens):
     return spans[:1] + [-1] + spans[1:]                                 # the marker follows the first token
 
 
-def word_matrix(values, rows, columns, how):
-    """Sum or max of token values (N, M) over the tokens of each word pair: (words, words)."""
-    out = np.zeros((max(rows) + 1, max(columns) + 1)) if how == "sum" else \
-        np.full((max(rows) + 1, max(columns) + 1), -np.inf)
-    for i, r in enumerate(rows):
-        for j, c in enumerate(columns):
-            if r >= 0 and c >= 0:
-                out[r, c] = out[r, c] + values[i, j] if how == "sum" else max(out[r, c], values[i, j])
+def word_matrix(values, rows, columns, gather):
+    """Token values (N, M) by `gather`, np.add or np.maximum, over the tokens of word pairs: (words, words)."""
+    rows, columns = np.array(rows), np.array(columns)
+    out = np.full((rows.max() + 1, columns.max() + 1), 0.0 if gather is np.add else -np.inf)
+    i, j = np.nonzero((rows[:, None] >= 0) & (columns >= 0))
+    gather.at(out, (rows[i], columns[j]), values[i, j])
     return out
 
 
@@ -338,8 +336,8 @@ def plan_of(teacher, student, english, source, args):
     a, b = (ot.uniform_marginal(torch.ones(v.shape[:2], dtype=torch.bool, device=v.device)) for v in (t, s))
     plan = ot.sinkhorn(C, a, b, args.epsilon, tol=1e-4, warn=False).plan
     rows, columns = (word_of(teacher, text, args.max_tokens) for text in (english, source))
-    return (word_matrix(plan[0].cpu().numpy(), rows, columns, "sum"),
-            word_matrix(1 - C[0].cpu().numpy(), rows, columns, "max"))
+    return (word_matrix(plan[0].cpu().numpy(), rows, columns, np.add),
+            word_matrix(1 - C[0].cpu().numpy(), rows, columns, np.maximum))
 
 
 # ------------------------------------------------------------------------------------------ 6. Cost

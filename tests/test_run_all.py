@@ -97,6 +97,26 @@ def test_processes_share_the_units_of_a_command_and_each_is_done_once(work, tmp_
     assert other.returncode == 2 and other.stderr.count("error:") == 1 and "steps=5" in other.stderr
 
 
+def test_a_command_that_is_told_to_stop_stops_its_helpers(work, tmp_path):
+    import optical
+    argv = distil(work, tmp_path, "--threads", 1, "--jobs", 2, steps=100_000)
+    process = subprocess.Popen([sys.executable, *map(str, argv)], cwd=ROOT, stdout=subprocess.DEVNULL)
+    logs = [tmp_path / "sw" / f"{method}.part" / "train.jsonl" for method in ("optical", "mean")]
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not all(log.exists() and log.read_text() for log in logs):
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(30) == 143
+    deadline = time.monotonic() + 30
+    for method in ("optical", "mean"):                     # both locks are free: nobody works on
+        free = False
+        while not free and time.monotonic() < deadline:
+            with optical.locked(tmp_path / "sw" / method, wait=False) as free:
+                pass
+            time.sleep(0.05)
+        assert free
+
+
 def test_a_unit_that_another_process_holds_is_left_to_the_end_and_then_waited_for(tmp_path):
     import optical
     done, units = [], {(name,): tmp_path / name for name in "abc"}

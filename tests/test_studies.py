@@ -314,8 +314,8 @@ def test_word_links_by_hand():
     assert studies.links(matrix, mutual=False) == [(0, 0), (0, 1), (0, 2)]
     assert studies.links(matrix, mutual=True) == [(0, 0)]
     values = np.array([[9.0, 9.0, 9.0], [1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])   # tokens; the first is no word's
-    assert studies.word_matrix(values, [-1, 0, 0], [0, 0, 1], "sum").tolist() == [[12.0, 9.0]]
-    assert studies.word_matrix(values, [-1, 0, 0], [0, 0, 1], "max").tolist() == [[5.0, 6.0]]
+    assert studies.word_matrix(values, [-1, 0, 0], [0, 0, 1], np.add).tolist() == [[12.0, 9.0]]
+    assert studies.word_matrix(values, [-1, 0, 0], [0, 0, 1], np.maximum).tolist() == [[5.0, 6.0]]
 
 
 def test_every_token_knows_its_word(work):
