@@ -891,7 +891,8 @@ def _table_2(rows):
     """Every method, and OPTICAL's gain over translation."""
     text, low = _comparison(pivot(rows, "2", "map"), "Table 2: methods")
     gains = [f"OPTICAL against {METHODS[method]}, low resource: {low[OURS] / low[method] - 1:+.1%} "
-             "(the paper, NMT: +13.7%).\n" for method in ("nmt", "bm25-nmt") if low.get(method) and OURS in low]
+             "(the paper, NMT: +13.7%).\n"
+             for method in ("nmt", "bm25-nmt") if low.get(method) and OURS in low]
     return "\n".join([text, "".join(gains)]) if gains else text
 
 

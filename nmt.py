@@ -100,7 +100,9 @@ class Translator:
         self.model.eval()
         for index in tqdm(token_batches([len(row) for row in rows], batch_tokens), disable=None, desc=name):
             ids, mask = pad([rows[i] for i in index], self.options["pad_token_id"], device)
-            made = self.model.generate(input_ids=ids, attention_mask=mask.long(), **self.options)
+            longest = min(self.max_tokens, 2 * ids.shape[1] + 8)       # a model that learnt little never ends
+            made = self.model.generate(input_ids=ids, attention_mask=mask.long(),
+                                       **{**self.options, "max_new_tokens": longest})
             for i, text in zip(index, self.tokenizer.batch_decode(made, skip_special_tokens=True)):
                 out[i] = tidy(text)
         return out

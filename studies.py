@@ -272,7 +272,7 @@ def word_of(encoder, text, max_tokens):
 
 
 def word_matrix(values, rows, columns, gather):
-    """Token values (N, M) by `gather`, np.add or np.maximum, over the tokens of word pairs: (words, words)."""
+    """Token values (N, M) by `gather`, np.add or np.maximum, of the tokens of word pairs, (words, words)."""
     rows, columns = np.array(rows), np.array(columns)
     out = np.full((rows.max() + 1, columns.max() + 1), 0.0 if gather is np.add else -np.inf)
     i, j = np.nonzero((rows[:, None] >= 0) & (columns >= 0))
