@@ -11,6 +11,8 @@
 #   LANGS="sw so"   SEEDS="1 2 3"   OUT=folder   DEVICE=cpu|cuda   PRECISION=float32|bf16
 #   JOBS=n    processes that share a stage's trainings and searches; default: one a core, at most 4 (real: 2)
 #   TABLES="1 2"   only these (1, 2 and 11 are always made); mini: all, real: 1 and 2
+#   NMT=none|bitext|name   no translation, one trained from the bitext, or a pre-trained model of that name,
+#                  facebook/nllb-200-distilled-600M; mini: bitext, real: none (README says why)
 #   MODELS="64x2"  sizes of table 9, width x layers; real: names or folders of encoders
 #   ENCODER=name or folder (real)   MIRROR=folder of files (real)   PYTHON=interpreter to use as it is
 #
@@ -98,10 +100,11 @@ most=$((cores < 4 ? cores : 4))
 [ -z "$smoke" ] || prepare+=(--smoke)
 [ -z "$langs" ] || prepare+=(--langs $langs)
 objectives=(optical mean greedy contrastive)             # from bitext alone
-supervised=(code-switch translate-train)                 # from English queries with judgements
+supervised=(code-switch)                                 # from English queries with judgements
 if [ "$profile" = mini ]; then
     first_lang=${langs:-sw} low_resource="sw so tl mr"
     export JOBS=${JOBS:-$most}
+    translator=${NMT:-bitext}
     machine+=(--precision "${PRECISION:-float32}")
     alone=(--threads 2) shared=(--threads 1)    # the same numbers on any number of cores
     supervised+=(wikiclir)
@@ -119,6 +122,7 @@ if [ "$profile" = mini ]; then
 else
     first_lang=${langs:-swa} low_resource="swa hau ibo twi yor zul"
     export JOBS=${JOBS:-$((most < 2 ? most : 2))}
+    translator=${NMT:-none}
     alone=() shared=()
     machine+=(--precision "${PRECISION:-auto}")
     encoder=${ENCODER:-google-bert/bert-base-multilingual-uncased}
@@ -136,6 +140,8 @@ else
     [ -z "${MIRROR:-}" ] || prepare+=(--mirror "$MIRROR")
 fi
 first_lang=${first_lang%% *}
+translated=()
+if [ "$translator" != none ]; then translated=(nmt) supervised+=(translate-train); fi
 ablation=(epsilon=0.02 epsilon=0.05 epsilon=0.2 epsilon=0.5 plan=ipot plan=exact plan=unbalanced plan=uniform
           plan=greedy cost=sqeuclidean marginals=idf marginals=norm init=bare augment layers=1)
 [ "$profile" = mini ] || ablation+=(max-tokens=32 max-tokens=128 steps=1200)
@@ -189,10 +195,15 @@ seed() {     # seed N: everything that a seed changes
     common=(--data "$data" --teacher "$dir/teacher" --cache "$dir/vectors" --seed "$s" "${machine[@]}"
             "${shared[@]}")
     student_of=("${student[@]}" --lexicon "$out/lexicon" --translations "$dir/nmt")
-    nmt_rate=(--lr-file "$out/s$first_seed/nmt/lr.json")
-    [ -n "$first_seed" ] || nmt_rate=(--tune-lang "$first_lang" --lr "${nmt_grid[@]}")
-    stage "nmt-s$s" "$python" nmt.py train --data "$data" --encoder "$encoder" --out "$dir/nmt" \
-        --seed "$s" "${nmt[@]}" "${machine[@]}" "${shared[@]}" "${nmt_rate[@]}"
+    if [ "$translator" = bitext ]; then
+        nmt_rate=(--lr-file "$out/s$first_seed/nmt/lr.json")
+        [ -n "$first_seed" ] || nmt_rate=(--tune-lang "$first_lang" --lr "${nmt_grid[@]}")
+        stage "nmt-s$s" "$python" nmt.py train --data "$data" --encoder "$encoder" --out "$dir/nmt" \
+            --seed "$s" "${nmt[@]}" "${machine[@]}" "${shared[@]}" "${nmt_rate[@]}"
+    elif [ "$translator" != none ]; then
+        stage "nmt-s$s" "$python" nmt.py pretrained --data "$data" --name "$translator" --reverse \
+            --out "$dir/nmt" --seed "$s" "${machine[@]}" "${shared[@]}"
+    fi
     if [ -z "$first_seed" ]; then   # learning rates are chosen once: on dev bitext, by the first seed
         stage tune "$python" optical.py tune "${common[@]}" --out "$out/tune" --langs "$first_lang" \
             --methods "${objectives[@]}" "${supervised[@]}" --lr "${grid[@]}" --steps $tune_steps \
@@ -200,13 +211,15 @@ seed() {     # seed N: everything that a seed changes
         stage subwords "$python" optical.py subwords --data "$data" --teacher "$dir/teacher" \
             --out "$out/subwords.json"
     fi
-    stage "bm25-nmt-s$s" "$python" baselines.py bm25 --data "$data" --translations "$dir/nmt" \
-        --seed-tag "$s" --out "$out/runs"
+    if [ "$translator" != none ]; then
+        stage "bm25-nmt-s$s" "$python" baselines.py bm25 --data "$data" --translations "$dir/nmt" \
+            --seed-tag "$s" --out "$out/runs"
+    fi
     stage "distil-s$s" "$python" optical.py distil "${common[@]}" --out "$dir/students" \
         --methods "${objectives[@]}" "${supervised[@]}" --lr-file "$rates" --steps $steps "${student_of[@]}"
     stage "search-s$s" "$python" optical.py search "${common[@]}" --students "$dir/students" \
         --out "$out/runs" --translations "$dir/nmt" \
-        --methods zero-shot nmt "${objectives[@]}" "${supervised[@]}" english
+        --methods zero-shot "${translated[@]}" "${objectives[@]}" "${supervised[@]}" english
     local variants
     if wanted 3; then
         stage "ablation-s$s" "$python" studies.py sweep "${common[@]}" --out "$dir/ablation" \

@@ -22,7 +22,7 @@ import evaluate  # noqa: E402
 def environment(out, command):
     """What the numbers were made with, from the args.json and done.json of every experiment."""
     lines = [f"command: {command}"]
-    found = sorted(out.glob("**/args.json"))
+    found = sorted(path for path in out.glob("**/args.json") if (path.parent / "done.json").exists())
     made = {path.parent: json.loads(path.read_text(encoding="utf-8")) for path in found}
     for key in ("commit", "dirty", "device", "threads", "versions"):
         values = dict.fromkeys(json.dumps(args[key]) for args in made.values())

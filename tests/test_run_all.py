@@ -261,6 +261,11 @@ def test_plan_prints_every_stage_and_runs_nothing(tmp_path):
                      "costs-table"]
     one = run_all("mini", PLAN="1", OUT=str(out), TABLES="1 2 4").stdout
     assert [name for name in each if f"] {name}-s1:" in one] == ["bm25-nmt", "distil", "search", "size"]
+    real = run_all("real", PLAN="1", OUT=str(out)).stdout
+    assert "nmt" not in real.replace("/nmt", "") and "translate-train" not in real       # none by default
+    named = run_all("real", PLAN="1", OUT=str(out), NMT="some/model").stdout
+    assert "nmt.py pretrained" in named and "--name some/model --reverse" in named
+    assert "translate-train" in named and "zero-shot nmt optical" in named and "] bm25-nmt-s1:" in named
     low = run_all("mini", PLAN="1", OUT=str(out), LANGS="sw so", TABLES="7").stdout
     assert "] share-s1:" not in low                                # a share of low-resource ones takes both kinds
     real = run_all("real", PLAN="1", OUT=str(out), TABLES="3 8 9 10", MODELS="some/model").stdout
