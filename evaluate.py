@@ -769,8 +769,9 @@ def score(data, runs, subwords=None, studies=None, extra=()):
     with open(os.path.join(data, "collection.json"), encoding="utf-8") as file:
         manifest = json.load(file)
     rows, collections, absent = [], {}, []
-    monolingual = manifest.get("monolingual", [])                        # searched with in table 8 alone
-    for test in manifest["tests"] + monolingual:
+    tests = [(test, True) for test in manifest["tests"]]
+    tests += [(test, False) for test in manifest.get("monolingual", [])]    # searched with in table 8 alone
+    for test, main in tests:
         name, lang = test["set"], manifest["langs"].get(test["lang"], {})
         source, path = manifest["docs"][test["docs"]], os.path.join(data, test["qrels"])
         if source not in collections:
@@ -785,7 +786,7 @@ def score(data, runs, subwords=None, studies=None, extra=()):
                  "queries": T, "docs": len(docids),
                  "relevant_per_query": round(float((qrels.grade > 0).sum() / T), 6)}
         for measure, value in facts.items():
-            if value is not None and test not in monolingual:
+            if value is not None and main:
                 rows.append({"table": "1", "method": "data", "lang": name, "measure": measure, "value": value,
                              "n_queries": T, "seeds": [manifest["seed"]], **head,
                              "family": lang.get("family", ""),
@@ -794,7 +795,7 @@ def score(data, runs, subwords=None, studies=None, extra=()):
             found = _score_runs(table, os.path.join(folder, name), head | {"lang": name}, qrels, path, docids,
                                 SCORED if table == "2" else ("map",))
             rows += found
-            absent += [os.path.join(folder, name)] * (table == "2" and not found and test not in monolingual)
+            absent += [os.path.join(folder, name)] * (table == "2" and not found and main)
     if not any(row["table"] == "2" for row in rows):
         raise ValueError(f"{runs}: no run; expected files <set>/<method>.s<seed>.trec")
     for folder in absent:

@@ -30,7 +30,7 @@ from tqdm import tqdm
 import data
 from optical import (close_experiment, command_options, fit, language, language_options, languages,
                      length_batches, open_experiment, pad, read_json, run_command, set_dropout, share_out,
-                     shared_options, token_batches, training_options, write_json)
+                     shared_options, token_batches, training_options, unloadable, write_json)
 
 # FLORES-200 codes, which NLLB uses, of the languages of all profiles.
 CODES = {"en": "eng_Latn", "sw": "swh_Latn", "so": "som_Latn", "tl": "tgl_Latn", "mr": "mar_Deva",
@@ -117,9 +117,7 @@ def from_encoder(name, beams, max_tokens, dropout, device="cpu"):
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
         model = EncoderDecoderModel.from_encoder_decoder_pretrained(str(name), str(name), **attention)
     except (OSError, KeyError, ValueError) as error:
-        why = str(error).splitlines()[0]
-        raise ValueError(f"{name}: no encoder can be loaded from there ({why}); give a Hugging Face name or "
-                         "a folder with config.json and model.safetensors") from None
+        raise unloadable(name, "encoder", error) from None
     set_dropout(model, dropout)
     start = tokenizer.bos_token_id if tokenizer.cls_token_id is None else tokenizer.cls_token_id
     end = tokenizer.eos_token_id if tokenizer.sep_token_id is None else tokenizer.sep_token_id
@@ -140,8 +138,7 @@ def by_name(name, source, target, beams, max_tokens):
                          f"{str(error).strip().splitlines()[0]}; pip install it (often sentencepiece)"
                          ) from None
     except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"{name}: no translation model can be loaded from there "
-                         f"({str(error).splitlines()[0]}); give a Hugging Face name or a folder") from None
+        raise unloadable(name, "translation model", error) from None
     forced = None
     if target:
         if hasattr(tokenizer, "src_lang"):
@@ -216,8 +213,9 @@ def write_translations(translator, jobs, references, folder):
     return score
 
 
-def one_direction(folder, lang, reverse, lr, args, only_dev=False):
+def one_direction(folder, source, target, lr, args, only_dev=False):
     """done.json of one trained direction, trained and its texts translated here unless it is there."""
+    lang, reverse = foreign(source, target)
     part = open_experiment(folder, args, {"lang": lang, "reverse": reverse, "lr": lr})
     if part is not None:
         entry = language(args.data, lang)
@@ -237,6 +235,11 @@ def directions(out, langs, both=True):
     return {pair: out / "-".join(pair) for pair in pairs}
 
 
+def foreign(source, target):
+    """The language of a direction that is not English, and whether it is the target."""
+    return (target, True) if source == "en" else (source, False)
+
+
 def train(args):
     """Train both directions of every language; the rate is the grid's best by dev chrF of --tune-lang."""
     out, langs = Path(args.out), languages(args)
@@ -247,12 +250,12 @@ def train(args):
         own = argparse.Namespace(**{**vars(args), "steps": args.tune_steps or args.steps})
         grid = {(f"{lr:g}",): out / "tune" / f"{tuned}-en.{lr:g}" for lr in args.lr}
         found = share_out("nmt tune", grid, lambda folder, lr: one_direction(
-            folder, tuned, False, float(lr), own, only_dev=True))
+            folder, tuned, "en", float(lr), own, only_dev=True))
         scores = {lr: done["dev_chrf"] for (lr,), done in found.items()}
         rate = float(max(scores, key=lambda lr: (scores[lr], -float(lr))))
         write_json(out / "lr.json", {"chosen": {"nmt": rate}, "dev_chrf": scores, "langs": [tuned]})
     share_out("nmt", directions(out, langs), lambda folder, source, target: one_direction(
-        folder, target if source == "en" else source, source == "en", rate, args))
+        folder, source, target, rate, args))
 
 
 def pretrained(args):
@@ -261,7 +264,7 @@ def pretrained(args):
     codes = CODES | dict(pair.split("=", 1) for pair in args.codes if coded)
 
     def one(folder, source, target):
-        lang, reverse = (target, True) if source == "en" else (source, False)
+        lang, reverse = foreign(source, target)
         part = open_experiment(folder, args, {"lang": lang, "reverse": reverse})
         if part is not None:
             ends = [codes.get(end, end) if coded else None for end in (source, target)]

@@ -40,6 +40,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -166,9 +167,7 @@ class Encoder(nn.Module):
             bare = {"add_pooling_layer": False} if kind in ("bert", "xlm-roberta") else {}
             backbone = AutoModel.from_pretrained(name, trust_remote_code=False, dtype=torch.float32, **bare)
         except (OSError, KeyError, ValueError) as error:
-            raise ValueError(f"{name}: no encoder can be loaded from there ({str(error).splitlines()[0]}); "
-                             "give a Hugging Face name or a folder with config.json and model.safetensors"
-                             ) from None
+            raise unloadable(name, "encoder", error) from None
         folder = Path(name)
         if (folder / "1_Dense" / "model.safetensors").exists():
             saved = read_json(folder / "config_sentence_transformers.json")
@@ -178,6 +177,12 @@ class Encoder(nn.Module):
             encoder.projection.weight.data.copy_(weight)
             return encoder
         return cls(backbone, tokenizer, dim or backbone.config.hidden_size, query_tokens, doc_tokens, augment)
+
+
+def unloadable(name, what, error):
+    """The ValueError that says why no `what` can be loaded from `name`, a Hugging Face name or a folder."""
+    return ValueError(f"{name}: no {what} can be loaded from there ({str(error).strip().splitlines()[0]}); "
+                      "give a Hugging Face name or a folder with config.json and model.safetensors")
 
 
 def set_dropout(model, p):
@@ -764,7 +769,7 @@ class Questions:
         triples = data.read_triples(root / paths["triples"])
         self.queries = english = data.read_tsv(root / paths["queries"])
         if method == "code-switch":
-            kinds = [manifest["langs"][lang]["class"] == "low" for lang in langs]
+            kinds = [manifest["langs"][own]["class"] == "low" for own in langs]
             if args.share >= 0 and len(set(kinds)) < 2:
                 raise ValueError(f"--share {args.share:g} of {lang}: give low- and high-resource languages")
             share = sum(kinds) / len(kinds) if args.share < 0 else args.share
@@ -794,9 +799,9 @@ class Questions:
         batch, rows = [self.triples[i] for i in index], [self.rows[i] for i in index]
         if self.lexicons:
             draw = random.Random(f"{self.seed}/{step}")
-            languages = draw.choices(*zip(*self.lexicons), k=len(batch))
+            drawn = draw.choices(*zip(*self.lexicons), k=len(batch))
             rows = student.tokens([baselines.code_switch(self.queries[qid], [lexicon], self.switch, draw)
-                                   for (qid, _, _), lexicon in zip(batch, languages)], "query")
+                                   for (qid, _, _), lexicon in zip(batch, drawn)], "query")
         documents, target, other = documents_of(batch, self.relevant, self.negatives, rng)
         ids, mask = student.pad(rows)
         d, d_mask = self.vectors.batch(np.array(documents), args.device)
@@ -876,9 +881,9 @@ def finish_student(folder, lang, method, lr, args, teacher, texts, then=None):
 
 def tune(args):
     """One learning rate an objective: the grid's best by dev MAP, averaged over --langs; OUT/lr.json."""
-    out, teacher, texts = Path(args.out), load_teacher(args), {}
+    out, teacher, texts, langs = Path(args.out), load_teacher(args), {}, languages(args)
     units = {(lang, method, lr): out / f"{lang}.{method}.{lr:g}"
-             for lang in languages(args) for method in args.methods for lr in args.lr}
+             for lang in langs for method in args.methods for lr in args.lr}
     found = share_out("tune", units, lambda folder, lang, method, lr: finish_student(
         folder, lang, method, lr, args, teacher, texts))
     table = {}
@@ -886,8 +891,7 @@ def tune(args):
         table.setdefault(method, {}).setdefault(f"{lr:g}", []).append(done["dev_map"])
     means = {m: {lr: sum(v) / len(v) for lr, v in row.items()} for m, row in table.items()}
     chosen = {m: float(max(row, key=lambda lr: (row[lr], -float(lr)))) for m, row in means.items()}
-    write_json(out / "lr.json", {"chosen": chosen, "dev_map": means, "langs": languages(args),
-                                 "steps": args.steps})
+    write_json(out / "lr.json", {"chosen": chosen, "dev_map": means, "langs": langs, "steps": args.steps})
     print(f"  learning rates: {chosen}")
 
 
@@ -956,27 +960,29 @@ def mean_of(qrels, run, measure="map"):
     return sum(values.values()) / len(values)
 
 
-def document_index(args, manifest, name, teacher):
-    """The document ids of a collection and their teacher vectors, encoded once into CACHE/<name>."""
-    docs = data.read_tsv(Path(args.data) / manifest["docs"][name])
-    return list(docs), Vectors.encode(Path(args.cache) / name, teacher, list(docs.values()), "doc",
-                                      name=f"{name} documents")
+def document_indexes(root, encoder, folder):
+    """A function from the name of a corpus in the manifest to its ids and Vectors, kept in FOLDER/<name>."""
+    manifest = data.load_manifest(root)
+
+    @cache
+    def index_of(name):
+        docs = data.read_tsv(Path(root) / manifest["docs"][name])
+        return list(docs), Vectors.encode(Path(folder) / name, encoder, list(docs.values()), "doc",
+                                          name=f"{name} documents")
+    return index_of
 
 
 def search_command(args):
     """Runs of every test set: zero-shot, English ceiling, each student; RUNS/<set>/<method>.s<seed>.trec."""
     root, manifest, teacher = Path(args.data), data.load_manifest(args.data), load_teacher(args)
     tests = {t["set"]: t for t in manifest["tests"] if not args.sets or t["set"] in args.sets}
-    index, students = {}, {}
+    index_of, students = document_indexes(root, teacher, args.cache), {}
 
     def one(path, name, method):
         if path.exists():
             return {}
-        test = tests[name]
-        if test["docs"] not in index:
-            index[test["docs"]] = document_index(args, manifest, test["docs"], teacher)
-        docids, vectors = index[test["docs"]]
-        encoder = teacher
+        test, encoder = tests[name], teacher
+        docids, vectors = index_of(test["docs"])
         if method not in ("zero-shot", "english", "nmt"):
             folder = Path(args.students) / test["lang"] / method
             if folder not in students:

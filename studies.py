@@ -29,11 +29,19 @@ import baselines
 import data
 import evaluate
 import ot
-from optical import (Encoder, close_experiment, command_options, document_index, documents_of,
+from optical import (Encoder, close_experiment, command_options, document_indexes, documents_of,
                      finish_student, fit, language_options, languages, length_batches, load_teacher,
                      open_experiment, rate_options, rates, read_json, read_jsonl, run_command, search,
                      set_dropout, share_out, shared_options, student_options, teacher_loss, teacher_options,
                      training_options)
+
+
+def row_of(args, table, method, lang, head, measure, value, n, facts):
+    """A row of scores.json; `head`: the manifest's entry of `lang`; `facts`: what it was measured on."""
+    return {"table": table, "method": method, "lang": lang, "measure": measure,
+            "value": round(float(value), 6), "n_queries": n, "seeds": [args.seed], "name": head["name"],
+            "class": head["class"], "signature": f"{measure.partition(',')[0]}|{facts}|v:1"}
+
 
 # ---------------------------------------------------------------------------------------- 1. Sweeps
 
@@ -58,9 +66,8 @@ def search_tests(args, tests, encoder, index_of, name, queries="queries"):
 
 def sweep(args):
     """Students under each of --variants, and their runs RUNS/<set>/<variant>.s<seed>.trec."""
-    teacher, manifest, rate, texts = load_teacher(args), data.load_manifest(args.data), rates(args), {}
-    index_of = cache(lambda docs: document_index(args, manifest, docs, teacher))
-    tests = tests_of(args)
+    teacher, rate, tests, texts = load_teacher(args), rates(args), tests_of(args), {}
+    index_of = document_indexes(args.data, teacher, args.cache)
 
     def one(folder, lang, name):
         own = args.variants[name]
@@ -120,12 +127,9 @@ def answers(args):
                 f1 = max(token_f1(docs[first], docs[d]) for d in right) if first else 0.0
                 values.append((first in right, f1))
             for measure, value in zip(("accuracy", "F1"), np.mean(values, 0)):
-                rows.append({"table": "7", "method": path.name.removesuffix(f".s{args.seed}.trec"),
-                             "lang": test["set"], "measure": measure, "value": round(float(value), 6),
-                             "n_queries": len(gold), "seeds": [args.seed], "name": test["name"],
-                             "class": test["class"],
-                             "signature": f"{measure}|nq:{len(gold)}|qrels:"
-                                          f"{evaluate.qrels_hash(qrels)}|v:1"})
+                rows.append(row_of(args, "7", path.name.removesuffix(f".s{args.seed}.trec"), test["set"],
+                                   test, measure, value, len(gold),
+                                   f"nq:{len(gold)}|qrels:{evaluate.qrels_hash(qrels)}"))
     if not rows:
         raise ValueError(f"{args.runs}: no run; expected files <set>/<method>.s{args.seed}.trec")
     evaluate.write_rows(args.out, rows)
@@ -181,7 +185,7 @@ def hybrid(args):
     Searched with: the English documents in low-resource languages, and in high-resource ones the documents
     of the same language.
     """
-    root, manifest, langs = Path(args.data), data.load_manifest(args.data), languages(args)
+    manifest, langs = data.load_manifest(args.data), languages(args)
     tests = [test for kind, key in (("low", "tests"), ("high", "monolingual"))
              for test in manifest.get(key, ()) if test["class"] == kind and test["lang"] in langs]
     lesson = cache(lambda: Hybrid(args, langs, load_teacher(args)))
@@ -197,8 +201,7 @@ def hybrid(args):
             spent = fit(encoder, batches, lambda index, step: lesson().loss(encoder, index, step, cross),
                         part, args.lr, accumulate=args.accumulate, log_every=args.log_every,
                         save_every_s=args.save_every_s, name=f"hybrid {folder.name}")
-            own = argparse.Namespace(**{**vars(args), "cache": str(part / "vectors")})
-            index_of = cache(lambda docs: document_index(own, manifest, docs, encoder))
+            index_of = document_indexes(args.data, encoder, part / "vectors")
             search_tests(args, tests, encoder, index_of, folder.name)
             shutil.rmtree(part / "vectors", ignore_errors=True)
             close_experiment(part, folder, {"cross": cross, **spent})
@@ -223,7 +226,7 @@ def scale(args):
                                     "cache": str(Path(names[name]).parent / "vectors")})
         teacher = load_teacher(own)
         texts.clear()                                            # the last teacher's
-        return own, teacher, cache(lambda docs: document_index(own, manifest, docs, teacher))
+        return own, teacher, document_indexes(args.data, teacher, own.cache)
 
     def one(folder, name, lang):
         own, teacher, index_of = loaded(name)
@@ -233,14 +236,14 @@ def scale(args):
             search_tests(args, tests[lang], teacher, index_of, f"{name},english", "english")
         return finish_student(folder, lang, "optical", rate("optical"), own, teacher, texts, then)
 
-    found, rows = share_out("scale", {(name, lang): Path(args.out) / name / lang
-                                      for name in names for lang in tests}, one), []
+    found = share_out("scale", {(name, lang): Path(args.out) / name / lang
+                                for name in names for lang in tests}, one)
+    rows = []
     for (name, lang), done in found.items():
         entry = manifest["langs"][lang]
         n = len(data.read_bitext(Path(args.data) / entry["dev"]))
-        rows.append({"table": "9", "method": name, "lang": lang, "measure": "accuracy", "n_queries": n,
-                     "value": round(done["dev_accuracy"], 6), "seeds": [args.seed], "name": entry["name"],
-                     "class": entry["class"], "signature": f"accuracy|dev pairs:{n}|v:1"})
+        rows.append(row_of(args, "9", name, lang, entry, "accuracy", done["dev_accuracy"], n,
+                           f"dev pairs:{n}"))
     evaluate.write_rows(args.rows, rows)
 
 
@@ -272,7 +275,10 @@ def word_of(encoder, text, max_tokens):
 
 
 def word_matrix(values, rows, columns, gather):
-    """Token values (N, M) by `gather`, np.add or np.maximum, of the tokens of word pairs, (words, words)."""
+    """Token values (N, M) to word values (words, words): of a word pair's tokens the sum or the maximum.
+
+    Args: rows (N), columns (M): each token's word, -1 for none; gather: np.add or np.maximum.
+    """
     rows, columns = np.array(rows), np.array(columns)
     out = np.full((rows.max() + 1, columns.max() + 1), 0.0 if gather is np.add else -np.inf)
     i, j = np.nonzero((rows[:, None] >= 0) & (columns >= 0))
@@ -319,10 +325,8 @@ def align(args):
         for (name, mutual), guessed in found.items():
             value = baselines.aer(guessed, gold)
             measure = "aer, both ways" if mutual else "aer"
-            rows.append({"table": "10", "method": name, "lang": lang, "measure": measure,
-                         "value": round(value, 6), "n_queries": len(gold), "seeds": [args.seed],
-                         "name": entry["name"], "class": entry["class"],
-                         "signature": f"aer|pairs:{len(gold)}|links:{sum(map(len, gold))}|v:1"})
+            rows.append(row_of(args, "10", name, lang, entry, measure, value, len(gold),
+                               f"pairs:{len(gold)}|links:{sum(map(len, gold))}"))
             print(f"  {lang} {name}, {measure}: {value:.4f}", flush=True)
     evaluate.write_rows(args.out, rows)
 
