@@ -27,6 +27,7 @@ import contextlib
 import errno
 import gzip
 import hashlib
+import heapq
 import http.client
 import itertools
 import json
@@ -36,6 +37,7 @@ import random
 import re
 import shutil
 import sys
+import tarfile
 import time
 import unicodedata
 import urllib.error
@@ -43,6 +45,7 @@ import urllib.parse
 import urllib.request
 import zipfile
 import zlib
+from collections import Counter
 from pathlib import Path
 from xml.parsers import expat
 
@@ -58,6 +61,9 @@ LANGS = {                                                  # name, family, class
     "vi": ("Vietnamese", "Austroasiatic", "high", "vie"), "zh": ("Chinese", "Sino-Tibetan", "high", "zho-CN")}
 LOW = [code for code, row in LANGS.items() if row[2] == "low"]              # AfriQA, lafand-mt
 HIGH = [code for code, row in LANGS.items() if row[2] == "high"]            # XQuAD-R, NTREX-128
+ISO = {"swa": "sw", "hau": "ha", "ibo": "ig", "twi": "tw", "yor": "yo", "zul": "zu"}     # others: their own
+WIKICLIR = "ar de es fi fr ru sw tl tr vi zh".split()            # of its 25 languages those that we have
+MUSE = "ar de el es fi fr hi ru th tl tr vi zh".split()
 SPLITS, GITHUB = ("train", "dev", "test"), "https://raw.githubusercontent.com/"
 
 
@@ -115,6 +121,20 @@ SOURCES = {row["name"]: row for row in [
     source("squad", "https://rajpurkar.github.io/SQuAD-explorer/dataset/", ["train-v1.1.json"],     # 30 MB
            "CC-BY-SA-4.0", "Rajpurkar et al. 2016, SQuAD, EMNLP", "squad",
            algorithm="md5", sums="981b29407e0affa3b1b156f72073b945"),
+    source("wikiclir", "https://www.cs.jhu.edu/~kevinduh/a/wikiclir2018/", ["wiki-clir.tar.gz"],    # 7.0 GB
+           "not stated; text of Wikipedia, CC-BY-SA",
+           "Sasaki et al. 2018, Cross-lingual learning-to-rank with shared representations, NAACL", "tar",
+           algorithm="md5", sums="705abb611eb8cbab9ced2b8767a3bdb6"),
+    source("clirmatrix", "https://www.cs.jhu.edu/~shuosun/clirmatrix/data/", ["DOCS/en.tsv.gz"]
+           + [f"BI-139/base/{x}/{x}.en.train.base.jl.gz" for x in [*ISO.values(), *HIGH]],
+           "CC-BY-4.0", "Sun and Duh 2020, CLIRMatrix, EMNLP", "lines", parents=1),
+    source("muse", "https://dl.fbaipublicfiles.com/arrival/dictionaries/",
+           [f"{a}-{b}.txt" for x in MUSE for a, b in (("en", x), (x, "en"))],
+           "CC-BY-NC-4.0", "Lample et al. 2018, Word translation without parallel data, ICLR", "lines",
+           parents=1),
+    source("xlent", "https://object.pouta.csc.fi/OPUS-XLEnt/v1.2/moses/",
+           [f"{'-'.join(sorted(('en', x)))}.txt.zip" for x in [*ISO.values(), *HIGH]],
+           "see the zip's LICENSE", "El-Kishky et al. 2021, XLEnt, EMNLP", "xlent", parents=3),
 ]}
 
 
@@ -263,6 +283,12 @@ class Count:
         if n:
             self.skipped[why] = self.skipped.get(why, 0) + n
 
+    def each(self, rows):
+        """The same rows, counted as read."""
+        for row in rows:
+            self.read += 1
+            yield row
+
     def row(self):
         row = {"source": self.source, "read": self.read, "kept": self.read - sum(self.skipped.values()),
                "skipped": dict(self.skipped)}
@@ -295,7 +321,10 @@ def fold(text):
 
 @contextlib.contextmanager
 def open_bytes(path, member=""):
-    """A plain, gz, xz, or zip file as a binary stream; `member`: how the one name inside a zip ends."""
+    """A plain, gz, xz, zip, or tar.gz file as a binary stream; `member`: how a name inside an archive ends.
+
+    A zip must have one such name. A tar, which has no index, is read up to the first; nothing is unpacked.
+    """
     with open(path, "rb") as f:
         head = f.read(6)
         f.seek(0)
@@ -313,11 +342,17 @@ def open_bytes(path, member=""):
                                      f"it has {', '.join(names) or 'none'}")
                 with archive, archive.open(hits[0]) as stream:
                     yield stream
+            elif member and ".tar" in Path(path).suffixes:
+                with tarfile.open(fileobj=f, mode="r|*") as archive:
+                    found = next((m for m in archive if m.isfile() and m.name.endswith(member)), None)
+                    if found is None:
+                        raise ValueError(f"{path}: no member ends in {member!r}")
+                    yield archive.extractfile(found)
             else:
                 with {"gz": gzip.open, "xz": lzma.open, "": contextlib.nullcontext}[kind](f) as stream:
                     yield stream
         except (EOFError, RuntimeError, zlib.error, lzma.LZMAError, zipfile.BadZipFile,
-                gzip.BadGzipFile) as e:
+                gzip.BadGzipFile, tarfile.TarError) as e:
             raise ValueError(f"{path}: truncated or damaged {kind} file ({e}); fetch it again") from None
 
 
@@ -333,13 +368,17 @@ def lines(path, member=""):
             yield number, text.removesuffix("\n").removesuffix("\r")
 
 
-def aligned(*paths):
-    """Yield (text, text, ...): the n-th lines, cleaned, of files whose n-th lines belong together."""
-    streams, number = [lines(p) for p in paths], 0
+def aligned(*paths, members=None):
+    """Yield (text, text, ...): the n-th lines, cleaned, of files whose n-th lines belong together.
+
+    members: how their names inside the archives `paths` end.
+    """
+    streams, number = [lines(*p) for p in zip(paths, members or [""] * len(paths))], 0
     for rows in itertools.zip_longest(*streams):
         if None in rows:
             counts = [number + (row is not None) + sum(1 for _ in rest) for row, rest in zip(rows, streams)]
-            raise ValueError("not aligned: " + ", ".join(f"{p} has {n} lines" for p, n in zip(paths, counts))
+            names = [" ".join(name) for name in zip(map(str, paths), members)] if members else paths
+            raise ValueError("not aligned: " + ", ".join(f"{p} has {n} lines" for p, n in zip(names, counts))
                              + "; they must have as many lines as each other")
         number += 1
         yield tuple(clean(text) for _, text in rows)
@@ -524,6 +563,87 @@ def read_squad(path):
             raise ValueError(f"{path}: paragraph {n}: not SQuAD's format ({type(e).__name__}: {e})") from None
 
 
+def read_wikiclir(path, name, code):
+    """Yield (title, docid, article) of WikiCLIR (Sasaki et al. 2018) for a language, "swahili", "sw".
+
+    The archive has English queries and documents of the language. This is it turned round: the query is the
+    title of such a document, the article the title and first sentence of its mate (relevance 2) in English.
+    """
+    def rows(member, n, separator="\t"):
+        for number, line in lines(path, member):
+            row = line.split(separator)
+            if len(row) < n:
+                what = f"{len(row)} columns, expected {n}: {line[:60]!r}"
+                raise ValueError(f"{path}: {member}:{number}: {what}")
+            yield row
+
+    mates, titles = {}, {}
+    for qid, docid, grade, *_ in rows(f"{name}/en2{code}.rel", 3, None):
+        if grade == "2":
+            mates[docid] = qid
+    for docid, title, *_ in rows(f"{name}/wiki_{code}.documents", 2):
+        if docid in mates and clean(title):
+            titles.setdefault(mates[docid], clean(title))
+    for qid, *text in rows("english/wiki_en.queries", 2):
+        if qid in titles:
+            yield titles.pop(qid), qid, clean(". ".join(text))
+
+
+def read_clirmatrix(path, articles):
+    """Yield (title, docid, article) of CLIRMatrix (Sun and Duh 2020), BI-139: JSON lines, docid<TAB>text.
+
+    A query is a title, its article the English mate, grade 6. Lower grades are not used: BM25 gave them.
+    """
+    titles = {}
+    for number, line in lines(path):
+        if line.strip():
+            try:
+                row = json.loads(line)
+                title, mate = clean(row["src_query"]), [d for d, grade in row["tgt_results"] if grade == 6]
+            except json.JSONDecodeError as e:
+                raise ValueError(f"{path}:{number}: not JSON, {e.msg} at column {e.colno}") from None
+            except (KeyError, TypeError, ValueError, AttributeError) as e:
+                why = f"{type(e).__name__}: {e}"
+                raise ValueError(f"{path}:{number}: not CLIRMatrix's format ({why})") from None
+            if title and mate:
+                titles.setdefault(str(mate[0]), title)
+    for number, line in lines(articles):
+        docid, tab, text = line.partition("\t")
+        if not tab:
+            raise ValueError(f"{articles}:{number}: expected docid<TAB>text, got {line[:60]!r}")
+        if docid in titles:
+            yield titles.pop(docid), docid, clean(text)
+
+
+def read_muse(path):
+    """Yield (word, translation) of a MUSE dictionary: a pair a line, separated by white space."""
+    for number, line in lines(path):
+        if line.strip():
+            row = clean(line).split()
+            if len(row) != 2:
+                raise ValueError(f"{path}:{number}: expected 'word translation', got {line[:60]!r}")
+            yield tuple(row)
+
+
+def counted(pairs, most=10):
+    """(word, translation, probability) from pairs of names that stand for each other, frequent words first.
+
+    Only single words are looked up; of a word's translations the `most` frequent share its probability.
+
+    >>> counted([("Nile", "Nili"), ("Nile", "Nili"), ("Nile", "Mto Nili"), ("Dar es Salaam", "Dar")])
+    [('nile', 'nili', '0.666667'), ('nile', 'mto nili', '0.333333')]
+    """
+    table = {}
+    for word, translation in pairs:
+        if word and translation and len(word.split()) == 1:
+            table.setdefault(word.casefold(), Counter())[translation.casefold()] += 1
+    rows = []
+    for word, found in sorted(table.items(), key=lambda item: (-item[1].total(), item[0])):
+        top = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:most]
+        rows += [(word, translation, f"{n / sum(n for _, n in top):.6f}") for translation, n in top]
+    return rows
+
+
 # -------------------------------------------------------------------------------------- the real profile
 def filter_pairs(pairs, count, max_words=200, max_ratio=4.0):
     """Yield the pairs worth training on, and count the others.
@@ -680,8 +800,78 @@ def _ntrex(files, lang, counts):
             "train_links": None, "dev_links": None}
 
 
+def _titles(files, kind, code, name):
+    """(title, docid, article) of a Wikipedia, "sw", "Swahili"; nothing where its files are not there."""
+    paths = []
+    if kind == "clirmatrix":
+        paths = [f"BI-139/base/{code}/{code}.en.train.base.jl.gz", "DOCS/en.tsv.gz"]
+    elif code in WIKICLIR:
+        paths = ["wiki-clir.tar.gz"]
+    paths = [files.find(kind, path) for path in paths]
+    if not paths or None in paths:
+        return ()
+    return read_clirmatrix(*paths) if kind == "clirmatrix" else read_wikiclir(*paths, name.lower(), code)
+
+
+def wiki_titles(files, kind, langs, counts, seed, most=50_000, words=200):
+    """Titles of Wikipedias and the first words of their English articles, of "wikiclir" or "clirmatrix".
+
+    Args: langs {language: {"name"}}; most, titles a language, drawn by chance. Returns {"docs", "titles"}.
+    """
+    wiki = {"docs": {}, "titles": {}}
+    for lang, row in langs.items():
+        count = Count(f"{kind} {lang}")
+        drawn = heapq.nsmallest(                       # in little memory, and whatever the files' order is
+            most, count.each(_titles(files, kind, ISO.get(lang, lang), row["name"])),
+            key=lambda row: hashlib.sha256(f"{seed} {row[1]}".encode()).digest())
+        count.skip(f"over {most:,}", count.read - len(drawn))
+        count.note = "" if drawn else "not found"
+        counts.append(count.row())
+        if drawn:
+            drawn.sort(key=lambda row: row[1])
+            wiki["titles"][lang] = {docid: title for title, docid, _ in drawn}
+            wiki["docs"] |= {docid: " ".join(text.split()[:words]) for _, docid, text in drawn}
+    return wiki
+
+
+def dictionaries(files, kind, langs, counts):
+    """{language: (from English, into English)}, lists of (word, translation) or with a probability."""
+    found = {}
+    for lang in langs:
+        count, code, both = Count(f"{kind} {lang}"), ISO.get(lang, lang), ([], [])
+        if kind == "xlent":
+            path = files.find(kind, f"{'-'.join(sorted(('en', code)))}.txt.zip")
+            pairs = list(count.each(aligned(path, path, members=(".en", f".{code}")))) if path else []
+            both = counted(pairs), counted((x, e) for e, x in pairs)
+        elif code in MUSE:
+            paths = [files.find(kind, f"{name}.txt") for name in (f"en-{code}", f"{code}-en")]
+            both = tuple(list(count.each(read_muse(path))) if path else [] for path in paths)
+        if all(both):
+            found[lang] = both
+        count.note = "" if all(both) else "not found"
+        counts.append(count.row())
+    return found
+
+
+def extras(files, langs, counts, seed, wiki=None, dictionary=None):
+    """The parts "wiki" and "dictionaries" of a collection, where asked for.
+
+    Raises: ValueError where nothing is found for any of `langs`, {language: {"name"}}.
+    """
+    parts = {}
+    if wiki:
+        parts["wiki"] = wiki_titles(files, wiki, langs, counts, seed)
+    if dictionary:
+        parts["dictionaries"] = dictionaries(files, dictionary, langs, counts)
+    for kind, part in ((wiki, "wiki"), (dictionary, "dictionaries")):
+        if kind and not any(parts[part].values()):
+            raise ValueError(f"{kind}: nothing found for {' '.join(langs)} in {files.where}; "
+                             "python data.py check tells more")
+    return parts
+
+
 def real_collection(langs=None, mirror=None, seed=1, smoke=False, titles=True, strict=False, squad=False,
-                    question_pairs=False, cache=None):
+                    question_pairs=False, cache=None, wiki=None, dictionary=None):
     """The real profile as one dict, of the shape that write_collection stores.
 
     Low-resource languages: AfriQA's test questions against all its English passages; bitext lafand-mt. High:
@@ -692,7 +882,8 @@ def real_collection(langs=None, mirror=None, seed=1, smoke=False, titles=True, s
     Args: langs, codes of LANGS, default all that have their files; seed, which questions are held out; smoke,
     cut small; titles, passages begin with their title; strict, no training passage (not only no question) is
     that of a test; squad, train the teacher on SQuAD v1.1 too; question_pairs, AfriQA's training questions
-    with their human translations join the bitext; mirror, cache, see Files.
+    with their human translations join the bitext; wiki, "wikiclir" or "clirmatrix", Wikipedia's titles and
+    articles; dictionary, "muse" or "xlent"; mirror, cache, see Files.
     Raises: ValueError for an unknown language, and for one that is named and lacks its files.
     """
     for lang in langs or []:
@@ -735,6 +926,7 @@ def real_collection(langs=None, mirror=None, seed=1, smoke=False, titles=True, s
     collection = {"profile": "real", "seed": seed, "langs": about, "pretrain": None, "train": train,
                   "bitext": bitext, "docs": {k: v for k, v in docs.items() if k in used}, "tests": tests,
                   "counts": counts}
+    collection |= extras(files, about, counts, seed, wiki, dictionary)
     return cut(collection) if smoke else collection
 
 
@@ -761,7 +953,12 @@ def cut(c, queries=60, n=300):
     bitext = {lang: {k: rows and rows[:n if k.startswith("train") else n // 6] for k, rows in parts.items()}
               for lang, parts in c["bitext"].items()}
     langs = {lang: row | {"pairs": min(row["pairs"], n)} for lang, row in c["langs"].items()}
-    return c | {"langs": langs, "train": train, "docs": docs, "tests": tests, "bitext": bitext}
+    c = c | {"langs": langs, "train": train, "docs": docs, "tests": tests, "bitext": bitext}
+    if "wiki" in c:
+        titles = {lang: first(rows, n) for lang, rows in c["wiki"]["titles"].items()}
+        articles = {docid: c["wiki"]["docs"][docid] for rows in titles.values() for docid in rows}
+        c["wiki"] = {"docs": articles, "titles": titles}
+    return c
 
 
 # ---------------------------------------------------------------------------------------------- on disk
@@ -845,10 +1042,13 @@ def write_collection(collection, folder):
         for part in ("train", "dev"):
             langs[lang][part] = put(f"bitext/{lang}.{part}.tsv", (map(clean, pair) for pair in parts[part]))
             langs[lang][part + "_links"] = links(f"bitext/{lang}.{part}.links", parts.get(part + "_links"))
-        if wiki:                                     # a title is the query, its article the relevant document
+        if wiki and lang in wiki["titles"]:          # a title is the query, its article the relevant document
             titles = wiki["titles"][lang]
             langs[lang]["wiki"] = {"docs": articles, "queries": texts(f"wiki/{lang}.queries.tsv", titles),
                                    "triples": put(f"wiki/{lang}.triples.tsv", ((d, d) for d in titles))}
+        if lang in c.get("dictionaries", ()):
+            langs[lang]["dictionary"] = [put(f"dictionary/{name}.txt", rows) for name, rows in
+                                         zip((f"en-{lang}", f"{lang}-en"), c["dictionaries"][lang])]
         if "parallel" in c:                          # the training queries and documents in this language
             langs[lang]["parallel"] = {kind: texts(f"train/{lang}.{kind}.tsv", rows)
                                        for kind, rows in c["parallel"][lang].items()}
@@ -880,13 +1080,15 @@ def load_manifest(folder):
 
 def load_collection(folder):
     """What write_collection wrote, in memory again."""
-    root, c, wiki, parallel = Path(folder), load_manifest(folder), {"titles": {}}, {}
+    root, c, wiki, parallel, words = Path(folder), load_manifest(folder), {"titles": {}}, {}, {}
     for lang, row in c["langs"].items():
         if paths := row.pop("parallel", None):
             parallel[lang] = {kind: read_tsv(root / path) for kind, path in paths.items()}
         if paths := row.pop("wiki", None):
             wiki["titles"][lang] = read_tsv(root / paths["queries"])
             wiki["docs"] = read_tsv(root / paths["docs"])
+        if paths := row.pop("dictionary", None):
+            words[lang] = tuple([tuple(line.split("\t")) for _, line in lines(root / path)] for path in paths)
     c["bitext"] = {lang: {k: read(root / path) if (path := row.pop(k)) else None for k, read in [
         ("train", read_bitext), ("dev", read_bitext), ("train_links", read_links), ("dev_links", read_links)]}
         for lang, row in c["langs"].items()}
@@ -899,6 +1101,7 @@ def load_collection(folder):
                    for t in c[kind]]
     c |= {"wiki": wiki} if wiki["titles"] else {}
     c |= {"parallel": parallel} if parallel else {}
+    c |= {"dictionaries": words} if words else {}
     return {k: v for k, v in c.items() if k not in ("version", "sha256")}
 
 
@@ -920,7 +1123,8 @@ def summary(c):
 
 def examine(path, format):
     """Read a file of SOURCES through; raise ValueError where it cannot be read."""
-    readers = {"afriqa": read_afriqa, "squad": read_squad, "lines": lines, "tmx": lambda p: read_tmx(p, "")}
+    readers = {"afriqa": read_afriqa, "squad": read_squad, "lines": lines, "tmx": lambda p: read_tmx(p, ""),
+               "tar": lambda p: lines(p, "wiki_en.queries"), "xlent": lambda p: lines(p, ".en")}
     if not sum(1 for _ in readers[format](path)):
         raise ValueError(f"{path}: empty")
 
@@ -988,6 +1192,8 @@ def main(argv=None):
     p.add_argument("--strict", action=yes, default=False, help="real: no training passage is that of a test")
     p.add_argument("--squad", action=yes, default=False, help="real: teach the teacher SQuAD v1.1 too")
     p.add_argument("--question-pairs", action=yes, default=False, help="real: AfriQA questions as bitext too")
+    p.add_argument("--wiki", choices=["wikiclir", "clirmatrix"], help="real: Wikipedia titles and articles")
+    p.add_argument("--dictionary", choices=["muse", "xlent"], help="real: dictionaries for code-switching")
     p = commands.add_parser("check", allow_abbrev=False, help="report every source: present, missing, wrong")
     p.add_argument("--profile", choices=sorted({s["profile"] for s in SOURCES.values()}), help="default all")
     p.add_argument("--mirror", help="folder with the publishers' files, default $MIRROR")
@@ -1011,7 +1217,8 @@ def main(argv=None):
             collection = mini.collection(seed=args.seed, langs=langs, smoke=args.smoke)
         else:
             collection = real_collection(langs, args.mirror, args.seed, args.smoke, args.titles, args.strict,
-                                         args.squad, args.question_pairs)
+                                         args.squad, args.question_pairs, wiki=args.wiki,
+                                         dictionary=args.dictionary)
         write_collection(collection, args.out)
         print(*summary(collection), sep="\n")
     except (ValueError, OSError) as e:

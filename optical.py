@@ -701,8 +701,7 @@ class Bitext:
         rows = [self.rows[i] for i in index]
         if args.mix:                    # table 5: words of the source sentence give way to English ones
             if self.lexicons is None:
-                self.lexicons = [baselines.read_lexicon(Path(args.lexicon) / f"{lang}-en.txt")
-                                 for lang in self.langs]
+                self.lexicons = [read_lexicon(args, f"{lang}-en.txt") for lang in self.langs]
             draw = random.Random(f"{args.seed}/{step}")
             texts = [baselines.code_switch(self.train[i][1], self.lexicons, args.mix, draw) for i in index]
             rows = student.tokens(texts, "query", self.max_tokens)
@@ -743,12 +742,23 @@ class Bitext:
         return {"dev_map": mean_of(qrels, run, "map"), "dev_accuracy": mean_of(qrels, run, "success_1")}
 
 
+def read_lexicon(args, name, limit=None):
+    """A lexicon from the first folder of --lexicon that has it. Raises: ValueError where none has."""
+    paths = [Path(folder) / name for folder in args.lexicon or ()]
+    found = next((path for path in paths if path.exists()), None)
+    if found is None:
+        raise ValueError(f"no lexicon {name} in {' '.join(args.lexicon or ['--lexicon'])}; "
+                         "baselines.py lexicon makes one from the bitext")
+    return baselines.read_lexicon(found, limit)
+
+
 class Questions:
     """Queries with judged English documents, in or mixed with another language: the supervised baselines.
 
     code-switch      English training queries, each word replaced by a translation of the lexicon with
                      probability `switch`, drawn anew at every step; with several languages, a query goes
-                     into one of them, a low-resource one with probability `share`     (Litschko et al. 2023)
+                     into one of them, a low-resource one with probability `share`, or each of its words
+                     does (switch_by "word")                                           (Litschko et al. 2023)
     translate-train  English training queries as `nmt.py train` translated them
     wikiclir         titles of the language's Wikipedia, their English articles          (Sasaki et al. 2018)
 
@@ -762,20 +772,18 @@ class Questions:
         if len(langs) > 1 and method != "code-switch":
             raise ValueError(f"{method} trains a student of one language, not of {lang}")
         if method == "wikiclir":
-            paths = manifest["langs"][lang].get("wiki")
-            if not paths:
-                raise ValueError(f"{root}/collection.json: no Wikipedia titles for {lang}; "
-                                 "leave wikiclir out of --methods")
+            paths = manifest["langs"][lang]["wiki"]
         triples = data.read_triples(root / paths["triples"])
         self.queries = english = data.read_tsv(root / paths["queries"])
         if method == "code-switch":
             kinds = [manifest["langs"][own]["class"] == "low" for own in langs]
             if args.share >= 0 and len(set(kinds)) < 2:
                 raise ValueError(f"--share {args.share:g} of {lang}: give low- and high-resource languages")
+            if args.share >= 0 and args.switch_by == "word":
+                raise ValueError(f"--share {args.share:g} is of queries; leave out --switch-by word")
             share = sum(kinds) / len(kinds) if args.share < 0 else args.share
             for own, low in zip(langs, kinds):               # (lexicon, probability of its language)
-                lexicon = baselines.read_lexicon(Path(args.lexicon) / f"en-{own}.txt",
-                                                 args.lexicon_size or None)
+                lexicon = read_lexicon(args, f"en-{own}.txt", args.lexicon_size or None)
                 self.lexicons.append((lexicon, (share if low else 1 - share) / kinds.count(low)))
         elif method == "translate-train":
             self.queries = data.read_tsv(Path(args.translations) / f"en-{lang}" / "train.tsv")
@@ -799,9 +807,12 @@ class Questions:
         batch, rows = [self.triples[i] for i in index], [self.rows[i] for i in index]
         if self.lexicons:
             draw = random.Random(f"{self.seed}/{step}")
-            drawn = draw.choices(*zip(*self.lexicons), k=len(batch))
-            rows = student.tokens([baselines.code_switch(self.queries[qid], [lexicon], self.switch, draw)
-                                   for (qid, _, _), lexicon in zip(batch, drawn)], "query")
+            tables, weights = zip(*self.lexicons)
+            drawn = [[table] for table in draw.choices(tables, weights, k=len(batch))]
+            if args.switch_by == "word":
+                drawn = [tables] * len(batch)
+            rows = student.tokens([baselines.code_switch(self.queries[qid], own, self.switch, draw)
+                                   for (qid, _, _), own in zip(batch, drawn)], "query")
         documents, target, other = documents_of(batch, self.relevant, self.negatives, rng)
         ids, mask = student.pad(rows)
         d, d_mask = self.vectors.batch(np.array(documents), args.device)
@@ -820,7 +831,8 @@ def lesson(method, lang, teacher, texts, args):
         texts[key] = Bitext(args.data, lang, teacher, args.cache, args.pairs, args.max_tokens)
     if method in OBJECTIVES:
         return texts[key], texts[key]
-    own = (lang, method, args.lexicon_size, args.switch, args.share, args.mine, args.negatives)
+    own = (lang, method, args.lexicon_size, args.switch, args.switch_by, args.share, args.mine,
+           args.negatives)
     if own not in texts:
         texts[own] = Questions(args.data, lang, method, teacher, args.cache, args)
     return texts[own], texts[key]
@@ -879,11 +891,27 @@ def finish_student(folder, lang, method, lr, args, teacher, texts, then=None):
     return read_json(folder / "done.json")
 
 
+def able(root, langs, methods):
+    """The (language, method) pairs that the collection has data for: not every Wikipedia is there.
+
+    Raises: ValueError where none of the languages has Wikipedia titles.
+    """
+    pairs = [(lang, method) for lang in langs for method in methods
+             if method != "wikiclir" or all(language(root, own).get("wiki") for own in lang.split("+"))]
+    left_out = [lang for lang in langs if "wikiclir" in methods and (lang, "wikiclir") not in pairs]
+    if left_out and len(left_out) == len(langs):
+        raise ValueError(f"{root}/collection.json: no Wikipedia titles for {' '.join(left_out)}; "
+                         "leave wikiclir out of --methods")
+    if left_out:
+        print(f"  wikiclir: no Wikipedia titles for {' '.join(left_out)}, left out", flush=True)
+    return pairs
+
+
 def tune(args):
     """One learning rate an objective: the grid's best by dev MAP, averaged over --langs; OUT/lr.json."""
     out, teacher, texts, langs = Path(args.out), load_teacher(args), {}, languages(args)
     units = {(lang, method, lr): out / f"{lang}.{method}.{lr:g}"
-             for lang in langs for method in args.methods for lr in args.lr}
+             for lang, method in able(args.data, langs, args.methods) for lr in args.lr}
     found = share_out("tune", units, lambda folder, lang, method, lr: finish_student(
         folder, lang, method, lr, args, teacher, texts))
     table = {}
@@ -909,7 +937,8 @@ def rates(args):
 def distil(args):
     """A student for every language and objective; a finished one is never trained again."""
     out, teacher, rate, texts = Path(args.out), load_teacher(args), rates(args), {}
-    units = {(lang, method): out / lang / method for lang in languages(args) for method in args.methods}
+    units = {(lang, method): out / lang / method
+             for lang, method in able(args.data, languages(args), args.methods)}
     share_out("distil", units, lambda folder, lang, method: finish_student(
         folder, lang, method, rate(method), args, teacher, texts, Encoder.save))
 
@@ -1002,8 +1031,10 @@ def search_command(args):
             log.write(json.dumps(spent) + "\n")
         return spent
 
+    pairs = able(args.data, list(dict.fromkeys(test["lang"] for test in tests.values())), args.methods)
     share_out("search", {(name, method): Path(args.out) / name / f"{method}.s{args.seed}.trec"
-                         for name in tests for method in args.methods}, one)
+                         for name, test in tests.items() for lang, method in pairs if lang == test["lang"]},
+              one)
 
 
 def rerank(args):
@@ -1260,9 +1291,12 @@ def student_options(add):
     add("--layers", type=int, default=0, help="train the last so many layers only; 0: all")
     add("--augment", action=argparse.BooleanOptionalAction, default=None,
         help="fill the student's and the teacher's queries up with mask tokens (ColBERT); default: as taught")
-    add("--lexicon", default=None, help="code-switch: folder with en-LANG.txt, by baselines.py lexicon")
+    add("--lexicon", nargs="+", default=None, help="code-switch, --mix: folders with en-LANG.txt, "
+        "LANG-en.txt, by baselines.py lexicon or your own; the first that has a file")
     add("--lexicon-size", type=int, default=0, help="code-switch: its so many most frequent words; 0: all")
     add("--switch", type=float, default=0.5, help="code-switch: probability that a word is replaced")
+    add("--switch-by", choices=("query", "word"), default="query",
+        help="code-switch, several languages: what goes into one of them")
     add("--share", type=float, default=-1.0, help="code-switch, several languages: probability that a query "
         "goes into a low-resource one; default: all languages alike")
     add("--mix", type=float, default=0.0, help="objectives from bitext: probability that a source word gives "

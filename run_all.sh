@@ -13,6 +13,8 @@
 #   TABLES="1 2"   only these (1, 2 and 11 are always made); mini: all, real: 1 and 2
 #   NMT=none|bitext|name   no translation, one trained from the bitext, or a pre-trained model of that name,
 #                  facebook/nllb-200-distilled-600M; mini: bitext, real: none (README says why)
+#   WIKI=wikiclir|clirmatrix   DICTIONARY=muse|xlent   (real) fine-tuning on Wikipedia's titles; words for
+#                  code-switching from a dictionary where there is one, else from the bitext's lexicon
 #   MODELS="64x2"  sizes of table 9, width x layers; real: names or folders of encoders
 #   ENCODER=name or folder (real)   MIRROR=folder of files (real)   PYTHON=interpreter to use as it is
 #
@@ -93,14 +95,14 @@ set_up requirements.txt
 
 # ------------------------------------------------------------------------------------ configuration
 
-machine=(); prepare=()
+machine=(); prepare=() lexicon=("$out/lexicon")
 cores=$(getconf _NPROCESSORS_ONLN)
 most=$((cores < 4 ? cores : 4))
 [ -z "${DEVICE:-}" ] || machine+=(--device "$DEVICE")
 [ -z "$smoke" ] || prepare+=(--smoke)
 [ -z "$langs" ] || prepare+=(--langs $langs)
-objectives=(optical mean greedy contrastive)             # from bitext alone
-supervised=(code-switch)                                 # from English queries with judgements
+objectives=(contrastive optical mean greedy)             # from bitext alone; the longest training first,
+supervised=(code-switch)                                 # these from judged queries: none idles at the end
 if [ "$profile" = mini ]; then
     first_lang=${langs:-sw} low_resource="sw so tl mr"
     export JOBS=${JOBS:-$most}
@@ -138,6 +140,10 @@ else
     sizes=(250 1000 4000) lexicon_sizes=(1000 4000)
     prepare+=(--strict)   # no passage of a test question is a training passage
     [ -z "${MIRROR:-}" ] || prepare+=(--mirror "$MIRROR")
+    if [ -n "${WIKI:-}" ]; then prepare+=(--wiki "$WIKI") supervised+=(wikiclir); fi
+    if [ -n "${DICTIONARY:-}" ]; then
+        prepare+=(--dictionary "$DICTIONARY") lexicon=("$out/data/dictionary" "${lexicon[@]}")
+    fi
 fi
 first_lang=${first_lang%% *}
 translated=()
@@ -194,7 +200,7 @@ seed() {     # seed N: everything that a seed changes
         --out "$dir/teacher" --seed "$s" "${teacher[@]}" "${machine[@]}" "${alone[@]}"
     common=(--data "$data" --teacher "$dir/teacher" --cache "$dir/vectors" --seed "$s" "${machine[@]}"
             "${shared[@]}")
-    student_of=("${student[@]}" --lexicon "$out/lexicon" --translations "$dir/nmt")
+    student_of=("${student[@]}" --lexicon "${lexicon[@]}" --translations "$dir/nmt")
     if [ "$translator" = bitext ]; then
         nmt_rate=(--lr-file "$out/s$first_seed/nmt/lr.json")
         [ -n "$first_seed" ] || nmt_rate=(--tune-lang "$first_lang" --lr "${nmt_grid[@]}")
@@ -206,7 +212,7 @@ seed() {     # seed N: everything that a seed changes
     fi
     if [ -z "$first_seed" ]; then   # learning rates are chosen once: on dev bitext, by the first seed
         stage tune "$python" optical.py tune "${common[@]}" --out "$out/tune" --langs "$first_lang" \
-            --methods "${objectives[@]}" "${supervised[@]}" --lr "${grid[@]}" --steps $tune_steps \
+            --methods "${supervised[@]}" "${objectives[@]}" --lr "${grid[@]}" --steps $tune_steps \
             "${student_of[@]}"
         stage subwords "$python" optical.py subwords --data "$data" --teacher "$dir/teacher" \
             --out "$out/subwords.json"
@@ -216,7 +222,7 @@ seed() {     # seed N: everything that a seed changes
             --seed-tag "$s" --out "$out/runs"
     fi
     stage "distil-s$s" "$python" optical.py distil "${common[@]}" --out "$dir/students" \
-        --methods "${objectives[@]}" "${supervised[@]}" --lr-file "$rates" --steps $steps "${student_of[@]}"
+        --methods "${supervised[@]}" "${objectives[@]}" --lr-file "$rates" --steps $steps "${student_of[@]}"
     stage "search-s$s" "$python" optical.py search "${common[@]}" --students "$dir/students" \
         --out "$out/runs" --translations "$dir/nmt" \
         --methods zero-shot "${translated[@]}" "${objectives[@]}" "${supervised[@]}" english
@@ -254,7 +260,7 @@ seed() {     # seed N: everything that a seed changes
     if wanted 7 && both_classes $mix_langs; then
         stage "share-s$s" "$python" studies.py sweep "${common[@]}" --out "$dir/share" --runs "$out/runs-7" \
             --langs "${mix_langs// /+}" --methods code-switch --lr-file "$rates" --steps $steps \
-            "${student_of[@]}" --variants share=0 share=0.25 share=0.5 share=0.75 share=1
+            "${student_of[@]}" --variants share=0 share=0.25 share=0.5 share=0.75 share=1 switch-by=word
         stage "answers-s$s" "$python" studies.py answers --data "$data" --runs "$out/runs-7" --seed "$s" \
             --out "$dir/answers.json"
         extra+=("$dir/answers.json")

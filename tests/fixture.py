@@ -4,8 +4,10 @@
     python tests/fixture.py DIR && SMOKE=1 MIRROR=DIR bash run_all.sh real
 
 AfriQA for Swahili and Hausa (tests) and Bemba (training), lafand-mt for Swahili and Hausa, NTREX-128 and
-XQuAD-R for German, one TICO-19 TMX. A null passage and a NaN question are among them, as published.
+XQuAD-R for German, one TICO-19 TMX; CLIRMatrix and XLEnt for Swahili. A null passage and a NaN question are
+among them, as published.
 """
+import gzip
 import json
 import sys
 import zipfile
@@ -114,6 +116,19 @@ def write(folder):
         archive.writestr(zipfile.ZipInfo("all.en-sw.tmx"),
                          '<?xml version="1.0" encoding="UTF-8"?>\n<tmx version="1.4"><header srclang="en"/>'
                          f"<body>\n{units}</body></tmx>\n")
+    for name, text in (("DOCS/en.tsv.gz", "".join(f"{n}\t{passage(n)}\n" for n in range(60))),
+                       ("BI-139/base/sw/sw.en.train.base.jl.gz", "".join(json.dumps(
+                           {"src_id": str(n), "src_query": f"{person(n)['s']} {JOBS['swa'][n % 6]}",
+                            "tgt_results": [[str(n), 6], [str(n - 1), 2]]}) + "\n" for n in range(20, 60)))):
+        path = Path(folder) / "clirmatrix" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress(text.encode(), mtime=0))
+    zipped = Path(folder) / "OPUS-XLEnt/v1.2/moses/en-sw.txt.zip"
+    zipped.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(zipped, "w") as archive:
+        for side, code in (("en", "en"), ("sw", "swa")):
+            lines = "".join(f"{job}\n" for job in JOBS[code])
+            archive.writestr(zipfile.ZipInfo(f"XLEnt.en-sw.{side}"), lines)
 
 
 if __name__ == "__main__":

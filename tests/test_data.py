@@ -7,10 +7,12 @@ import argparse
 import ast
 import gzip
 import hashlib
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 import zipfile
@@ -22,6 +24,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+import baselines  # noqa: E402
 import data  # noqa: E402
 import fixture  # noqa: E402
 
@@ -485,7 +488,8 @@ def test_every_source_has_https_a_licence_a_citation_and_files_of_different_name
         assert row["licence"] and row["cite"]
         keys = Counter(Path(row["base"], f).parts[-1 - row["parents"]:] for f in row["files"])
         assert max(keys.values()) == 1, name
-        assert row["format"] in ("lines", "tmx", "squad", "afriqa") and row["profile"] == "real"
+        assert row["format"] in ("lines", "tmx", "squad", "afriqa", "tar", "xlent")
+        assert row["profile"] == "real"
 
 
 # --------------------------------------------------------------------------------- the real profile
@@ -572,6 +576,127 @@ def test_squad_joins_the_teacher_when_asked(tmp_path):
     make(tmp_path, "train-v1.1.json", squad())
     train = data.real_collection(mirror=tmp_path, squad=True)["train"]
     assert "squad.q1" in train["queries"] | train["dev_queries"]
+
+
+# ---------------------------------------------------------------------------- Wikipedia, dictionaries
+def tar(folder, name, members, cut=None):
+    """A tar.gz of {member: text}, its first `cut` bytes."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for member, text in members.items():
+            info = tarfile.TarInfo(member)
+            info.size = len(text.encode())
+            archive.addfile(info, io.BytesIO(text.encode()))
+    return make(folder, name, packed.getvalue()[:cut])
+
+
+WIKICLIR = {
+    "wiki-clir/english/wiki_en.queries": "7\tNile\tThe Nile is a river .\n8\tGoat\tA goat eats .\n9\tRome\tA city\n",
+    "wiki-clir/swahili/en2sw.rel": "7 s1 2\n8 s1 1\n8\ts2\t2\n9 s3 2\n",
+    "wiki-clir/swahili/wiki_sw.documents": "s1\tNaili\tMto\ns2\tMbuzi\tMnyama\ns4\tJua\tNyota\ns3\t \tMji\n"}
+CLIRMATRIX = "".join(json.dumps(row) + "\n" for row in [
+    {"src_id": "1", "src_query": "Naili", "tgt_results": [["70", 6], ["80", 3]]},
+    {"src_id": "2", "src_query": "Jua", "tgt_results": [["80", 5]]},
+    {"src_id": "3", "src_query": "Mbuzi", "tgt_results": [["80", 4], ["90", 6]]}]) + "\n"
+ARTICLES = "80\tSun is a star\n90\tGoat eats\n70\tNile  is a river\n"
+
+
+def test_wikiclir_turned_round_has_titles_and_their_english_mates(tmp_path):
+    path = tar(tmp_path, "wiki-clir.tar.gz", WIKICLIR)
+    assert list(data.read_wikiclir(path, "swahili", "sw")) == [
+        ("Naili", "7", "Nile. The Nile is a river ."), ("Mbuzi", "8", "Goat. A goat eats .")]
+    with pytest.raises(ValueError, match="no member ends in 'german/en2de.rel'"):
+        list(data.read_wikiclir(path, "german", "de"))
+    for member, text, message in (("swahili/en2sw.rel", "7 s1\n", "en2sw.rel:1: 2 columns, expected 3: '7 s1'"),
+                                  ("english/wiki_en.queries", "7\n", "wiki_en.queries:1: 1 columns, expected 2")):
+        path = tar(tmp_path, "wiki-clir.tar.gz", WIKICLIR | {"wiki-clir/" + member: text})
+        with pytest.raises(ValueError, match=message):
+            list(data.read_wikiclir(path, "swahili", "sw"))
+    path = tar(tmp_path, "wiki-clir.tar.gz", WIKICLIR, cut=150)
+    with pytest.raises(ValueError, match="truncated or damaged gz file"):
+        list(data.read_wikiclir(path, "swahili", "sw"))
+
+
+def test_clirmatrix_takes_the_mate_and_refuses_other_lines(tmp_path):
+    path, docs = make(tmp_path, "q.jl.gz", gzip.compress(CLIRMATRIX.encode())), make(tmp_path, "d.tsv", ARTICLES)
+    assert list(data.read_clirmatrix(path, docs)) == [("Mbuzi", "90", "Goat eats"), ("Naili", "70", "Nile is a river")]
+    for text, message in (("{", "q.jl:1: not JSON"), ('{"src_query": "x"}', "KeyError: 'tgt_results'"),
+                          ('{"src_query": "x", "tgt_results": [3]}', "q.jl:1: not CLIRMatrix's format"),
+                          ('{"src_query": 3, "tgt_results": []}', "q.jl:1: not CLIRMatrix's format")):
+        with pytest.raises(ValueError, match=message):
+            list(data.read_clirmatrix(make(tmp_path, "q.jl", text), docs))
+    with pytest.raises(ValueError, match="d.tsv:1: expected docid<TAB>text, got '80'"):
+        list(data.read_clirmatrix(path, make(tmp_path, "d.tsv", "80\n")))
+
+
+def test_a_muse_dictionary_has_a_pair_a_line_by_space_or_tab(tmp_path):
+    path = make(tmp_path, "en-de.txt", "goat ziege\ngoat\tgeiß\n\n")
+    assert list(data.read_muse(path)) == [("goat", "ziege"), ("goat", "geiß")]
+    with pytest.raises(ValueError, match="en-de.txt:1: expected 'word translation', got 'a b c'"):
+        list(data.read_muse(make(tmp_path, "en-de.txt", "a b c\n")))
+
+
+def moses(folder, name, **sides):
+    """A zip of OPUS: XLEnt.<pair>.<language> for each of `sides`."""
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(folder / name, "w") as archive:
+        archive.writestr("README", "x")
+        for lang, text in sides.items():
+            archive.writestr(f"XLEnt.{name.split('.')[0]}.{lang}", text)
+
+
+def test_the_real_profile_takes_wikipedia_and_dictionaries_where_they_are(tmp_path, capsys):
+    tmp_path, out = tmp_path / "mirror", tmp_path / "out"
+    fixture.write(tmp_path)
+    for argument, kind in (("wiki", "wikiclir"), ("wiki", "clirmatrix"), ("dictionary", "muse")):
+        with pytest.raises(ValueError, match=f"{kind}: nothing found for hau in .*; python data.py check"):
+            data.real_collection(["hau"], mirror=tmp_path, **{argument: kind})
+    tar(tmp_path, "wiki-clir.tar.gz", WIKICLIR | {
+        "wiki-clir/german/en2de.rel": "7 d1 2\n", "wiki-clir/german/wiki_de.documents": "d1\tNil\tFluss\n"})
+    make(tmp_path, "clirmatrix/DOCS/en.tsv.gz", gzip.compress(ARTICLES.encode()))
+    make(tmp_path, "clirmatrix/BI-139/base/sw/sw.en.train.base.jl.gz", gzip.compress(CLIRMATRIX.encode()))
+    make(tmp_path, "dictionaries/en-de.txt", "goat ziege\n")
+    make(tmp_path, "dictionaries/de-en.txt", "ziege goat\n")
+    moses(tmp_path / "OPUS-XLEnt/v1.2/moses", "en-sw.txt.zip", en="Nile\nNile\nRome\n", sw="Nili\nNili\nRoma\n")
+    c = data.real_collection(mirror=tmp_path, wiki="wikiclir", dictionary="muse")
+    assert c["wiki"] == {"titles": {"swa": {"7": "Naili", "8": "Mbuzi"}, "de": {"7": "Nil"}},
+                         "docs": {"7": "Nile. The Nile is a river .", "8": "Goat. A goat eats ."}}
+    assert c["dictionaries"] == {"de": ([("goat", "ziege")], [("ziege", "goat")])}
+    notes = {row["source"]: row.get("note") for row in c["counts"]}
+    assert notes["wikiclir hau"] == "not found" and notes["muse swa"] == "not found" and not notes["muse de"]
+    data.write_collection(c, out)
+    assert data.load_collection(out) == c
+    assert "wiki" not in data.load_manifest(out)["langs"]["hau"]
+    many = {str(i): f"x {i}" for i in range(20)}
+    small = data.cut(c | {"wiki": {"titles": {"swa": many}, "docs": many}}, n=12)
+    data.validate(small)
+    assert len(small["wiki"]["titles"]["swa"]) == len(small["wiki"]["docs"]) == 12
+    c = data.real_collection(mirror=tmp_path, wiki="clirmatrix", dictionary="xlent")
+    assert c["wiki"]["titles"] == {"swa": {"70": "Naili", "90": "Mbuzi"}}
+    assert c["dictionaries"]["swa"][0] == [("nile", "nili", "1.000000"), ("rome", "roma", "1.000000")]
+    data.write_collection(c, out)
+    assert (out / "dictionary/swa-en.txt").read_text() == "nili\tnile\t1.000000\nroma\trome\t1.000000\n"
+    assert baselines.read_lexicon(out / "dictionary/swa-en.txt")["roma"] == {"rome": 1.0}
+    moses(tmp_path / "OPUS-XLEnt/v1.2/moses", "en-sw.txt.zip", en="Nile\n", sw="Nili\nRoma\n")
+    with pytest.raises(ValueError, match="zip .en has 1 lines, .*zip .sw has 2 lines"):
+        data.real_collection(mirror=tmp_path, dictionary="xlent")
+    assert data.main(["check", "--mirror", str(tmp_path), "--profile", "real"]) == 0
+    assert "wikiclir: 1 of 1 files present" in capsys.readouterr().out
+
+
+def test_at_most_so_many_titles_are_drawn_and_no_order_of_the_files_matters(tmp_path):
+    ids, about, drawn = [str(i) for i in range(40)], {"swa": {"name": "Swahili"}}, []
+    for order in (ids, ids[::-1]):
+        make(tmp_path, "sw/sw.en.train.base.jl.gz", gzip.compress("".join(json.dumps(
+            {"src_query": f"jina {i}", "tgt_results": [[i, 6]]}) + "\n" for i in order).encode()))
+        make(tmp_path, "DOCS/en.tsv.gz", gzip.compress("".join(f"{i}\ta b c d\n" for i in order).encode()))
+        counts = []
+        drawn.append(data.wiki_titles(data.Files(tmp_path), "clirmatrix", about, counts, 1, 10, 3))
+    assert drawn[0] == drawn[1] and len(drawn[0]["titles"]["swa"]) == 10
+    assert set(drawn[0]["docs"].values()) == {"a b c"}
+    assert counts == [{"source": "clirmatrix swa", "read": 40, "kept": 10, "skipped": {"over 10": 30}}]
+    other = data.wiki_titles(data.Files(tmp_path), "clirmatrix", about, [], 2, 10)
+    assert other["titles"] != drawn[0]["titles"]
 
 
 def test_smoke_is_a_small_part_that_still_holds_together(mirror):

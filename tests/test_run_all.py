@@ -265,7 +265,10 @@ def test_plan_prints_every_stage_and_runs_nothing(tmp_path):
     assert "nmt" not in real.replace("/nmt", "") and "translate-train" not in real       # none by default
     named = run_all("real", PLAN="1", OUT=str(out), NMT="some/model").stdout
     assert "nmt.py pretrained" in named and "--name some/model --reverse" in named
-    assert "translate-train" in named and "zero-shot nmt optical" in named and "] bm25-nmt-s1:" in named
+    assert "translate-train" in named and "zero-shot nmt contrastive optical" in named and "] bm25-nmt-s1:" in named
+    own = run_all("real", PLAN="1", OUT=str(out), WIKI="wikiclir", DICTIONARY="muse", TABLES="5").stdout
+    assert "--strict --wiki wikiclir --dictionary muse" in own and "--methods code-switch wikiclir contrastive optical" in own
+    assert own.count(f"--lexicon {out}/data/dictionary {out}/lexicon --translations") == 3   # tune, distil, mix
     low = run_all("mini", PLAN="1", OUT=str(out), LANGS="sw so", TABLES="7").stdout
     assert "] share-s1:" not in low                                # a share of low-resource ones takes both kinds
     real = run_all("real", PLAN="1", OUT=str(out), TABLES="3 8 9 10", MODELS="some/model").stdout

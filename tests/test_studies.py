@@ -218,7 +218,7 @@ def test_the_loss_of_questions_is_the_teachers_with_its_document_vectors_held(wo
     assert loss.requires_grad and stats["tokens"] == sum(len(source.rows[i]) for i in index)
 
 
-def test_titles_find_their_articles_and_a_collection_without_any_says_so(work):
+def test_titles_find_their_articles_and_a_collection_without_any_says_so(work, capsys):
     args = arguments(work)
     teacher = optical.load_teacher(args)
     source, _ = optical.lesson("wikiclir", "sw", teacher, {}, args)
@@ -234,9 +234,33 @@ def test_titles_find_their_articles_and_a_collection_without_any_says_so(work):
         import shutil
         shutil.copytree(work / "data", other)
     (other / "collection.json").write_text(json.dumps(manifest))
-    args.data = str(other)
+    capsys.readouterr()
     with pytest.raises(ValueError, match="no Wikipedia titles for sw; leave wikiclir out"):
-        optical.lesson("wikiclir", "sw", teacher, {}, args)
+        optical.able(other, ["sw"], ["optical", "wikiclir"])
+    assert optical.able(other, ["sw"], ["optical"]) == [("sw", "optical")] and not capsys.readouterr().out
+
+
+def test_a_language_without_wikipedia_titles_is_left_out_of_wikiclir_alone(two, capsys):
+    folder = two / "half"
+    folder.mkdir()
+    manifest = json.loads((two / "data" / "collection.json").read_text())
+    del manifest["langs"]["sw"]["wiki"]
+    (folder / "collection.json").write_text(json.dumps(manifest))
+    assert optical.able(folder, ["sw", "de"], ["mean", "wikiclir"]) == [
+        ("sw", "mean"), ("de", "mean"), ("de", "wikiclir")]
+    assert capsys.readouterr().out == "  wikiclir: no Wikipedia titles for sw, left out\n"
+
+
+def test_a_lexicon_comes_from_the_first_folder_that_has_it(work, tmp_path):
+    (tmp_path / "en-sw.txt").write_text("goat mbuzi\nfish samaki\n")
+    args = arguments(work, "--lexicon", tmp_path, work / "lexicon")
+    assert optical.read_lexicon(args, "en-sw.txt") == {"goat": {"mbuzi": 1.0}, "fish": {"samaki": 1.0}}
+    assert optical.read_lexicon(args, "en-sw.txt", 1) == {"goat": {"mbuzi": 1.0}}
+    assert optical.read_lexicon(args, "sw-en.txt") == baselines.read_lexicon(work / "lexicon" / "sw-en.txt")
+    with pytest.raises(ValueError, match=f"no lexicon en-so.txt in {tmp_path} .*lexicon; baselines.py lexicon"):
+        optical.read_lexicon(args, "en-so.txt")
+    with pytest.raises(ValueError, match="no lexicon en-sw.txt in --lexicon"):
+        optical.read_lexicon(arguments(work), "en-sw.txt")
 
 
 def test_negatives_are_mined_for_the_english_question_not_for_its_translation(work):
@@ -486,6 +510,19 @@ def test_a_query_goes_into_a_low_resource_language_as_often_as_its_share_says(wo
         assert sum(table == lexicons["sw"] for table in used) / len(used) == pytest.approx(expected, abs=0.07)
     with pytest.raises(ValueError, match="--share 0.5 of sw: give low- and high-resource languages"):
         optical.lesson("code-switch", "sw", teacher, {}, both(work, two, "--share", 0.5))
+
+
+def test_each_word_goes_into_a_language_of_its_own_when_asked(work, two, monkeypatch):
+    lexicons = [baselines.read_lexicon(two / "lexicon" / f"en-{lang}.txt") for lang in ("sw", "de")]
+    used = []
+    monkeypatch.setattr(baselines, "code_switch", lambda text, tables, p, draw: used.append(tables) or text)
+    args = both(work, two, "--switch-by", "word")
+    teacher = optical.load_teacher(args)
+    source, _ = optical.lesson("code-switch", "sw+de", teacher, {}, args)
+    source.loss(teacher, "code-switch", range(8), 0, args)
+    assert [list(tables) for tables in used] == [lexicons] * 8
+    with pytest.raises(ValueError, match="--share 0.5 is of queries; leave out --switch-by word"):
+        optical.lesson("code-switch", "sw+de", teacher, {}, both(work, two, "--switch-by", "word", "--share", .5))
 
 
 def test_accuracy_and_f1_are_those_of_the_first_document(two, tmp_path):
