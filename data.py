@@ -11,8 +11,9 @@ dict, of the shape that mini.py makes for the embedded collection, and `write_co
 
 Text is UTF-8 and Unicode NFC, white space is collapsed to single spaces, and "\\n" alone ends a line.
 
-Needs: the standard library; tqdm for progress bars if it is there. Imports nothing else from this repository,
-except mini.py inside its own commands. Check a copy: python -m doctest data.py
+Needs: the standard library; tqdm for progress bars if it is there; huggingface_hub for data sets on the hub.
+Imports nothing else from this repository, except mini.py and paper.py inside its own commands. Check a copy:
+python -m doctest data.py
 
     python data.py check                                  which sources are here, missing, or wrong
     python data.py prepare mini --out out/data            write a collection
@@ -62,21 +63,34 @@ LANGS = {                                                  # name, family, class
 LOW = [code for code, row in LANGS.items() if row[2] == "low"]              # AfriQA, lafand-mt
 HIGH = [code for code, row in LANGS.items() if row[2] == "high"]            # XQuAD-R, NTREX-128
 ISO = {"swa": "sw", "hau": "ha", "ibo": "ig", "twi": "tw", "yor": "yo", "zul": "zu"}     # others: their own
+PAPER = ["sw", "so", "tl", "mr", "fi", "de", "fr"]                      # the paper's languages, see paper.py
 WIKICLIR = "ar de es fi fr ru sw tl tr vi zh".split()            # of its 25 languages those that we have
 MUSE = "ar de el es fi fr hi ru th tl tr vi zh".split()
 SPLITS, GITHUB = ("train", "dev", "test"), "https://raw.githubusercontent.com/"
 
 
-def source(name, base, files, licence, cite, format, profile="real", parents=0, sums="", algorithm="sha256"):
+def source(name, base, files, licence, cite, format, profile="real", parents=0, sums="", algorithm="sha256",
+           hub="", sizes=""):
     """One row of SOURCES: an address is base + file; format says which reader takes it (see `examine`).
 
+    hub: the name of a data set on the Hugging Face hub, instead of base. sizes: of the files in bytes, "-"
+    where not known.
     parents: how many folders above a file belong to its name when it is looked for in a mirror.
     sums: first hex digits of the files' checksums, in order, "-" where not known. SQuAD's is published; the
     others were computed from the files at the commit noted beside the address.
     """
     sums = {file: f"{algorithm}:{s}" for file, s in zip(files, sums.split()) if s != "-"}
+    sizes = {file: int(n) for file, n in zip(files, sizes.split()) if n != "-"}
+    base = f"https://huggingface.co/datasets/{hub}/resolve/main/" if hub else base
     return {"name": name, "base": base, "files": files, "licence": licence, "cite": cite, "format": format,
-            "profile": profile, "parents": parents, "sums": sums}
+            "profile": profile, "parents": parents, "sums": sums, "sizes": sizes, "hub": hub}
+
+
+def opus(corpus, version, langs, licence, cite, **more):
+    """The row of an OPUS corpus: a zip of two aligned files for each language with English."""
+    return source(corpus.lower(), f"https://object.pouta.csc.fi/OPUS-{corpus}/{version}/moses/",
+                  [f"{'-'.join(sorted(('en', x)))}.txt.zip" for x in langs], licence, cite, "moses",
+                  parents=3, **more)
 
 
 SOURCES = {row["name"]: row for row in [
@@ -132,9 +146,58 @@ SOURCES = {row["name"]: row for row in [
            [f"{a}-{b}.txt" for x in MUSE for a, b in (("en", x), (x, "en"))],
            "CC-BY-NC-4.0", "Lample et al. 2018, Word translation without parallel data, ICLR", "lines",
            parents=1),
-    source("xlent", "https://object.pouta.csc.fi/OPUS-XLEnt/v1.2/moses/",
-           [f"{'-'.join(sorted(('en', x)))}.txt.zip" for x in [*ISO.values(), *HIGH]],
-           "see the zip's LICENSE", "El-Kishky et al. 2021, XLEnt, EMNLP", "xlent", parents=3),
+    opus("XLEnt", "v1.2", sorted({*ISO.values(), *HIGH, *PAPER}), "see the zip's LICENSE",
+         "El-Kishky et al. 2021, XLEnt, EMNLP"),
+    opus("CCAligned", "v1", PAPER, "see the zip's LICENSE", "El-Kishky et al. 2020, CCAligned, EMNLP",
+         profile="paper"),
+    opus("CCMatrix", "v1", PAPER, "see the zip's LICENSE", "Schwenk et al. 2021, CCMatrix, ACL",
+         profile="paper"),
+    opus("ParaCrawl", "v8", ["sw", "so", "tl", "fi", "de", "fr"], "CC0-1.0",
+         "Bañón et al. 2020, ParaCrawl, ACL", profile="paper"),
+    opus("Europarl", "v8", ["fi", "de", "fr"], "see the zip's LICENSE", "Koehn 2005, Europarl, MT Summit",
+         profile="paper"),
+    source("flores", "https://dl.fbaipublicfiles.com/nllb/", ["flores200_dataset.tar.gz"], "CC-BY-SA-4.0",
+           "NLLB Team 2022, No language left behind", "flores", profile="paper"),
+    source("mmarco", "", [f"data/google/{name}.tsv" for name in (
+               "collections/english_collection", "queries/train/english_queries.train",
+               "queries/dev/english_queries.dev.small", "queries/train/german_queries.train",
+               "queries/train/french_queries.train")]
+           + ["data/qrels.dev.small.tsv", "data/triples.train.ids.small.tsv"],
+           "MS MARCO's: non-commercial research only",
+           "Bonifacio et al. 2021, mMARCO; Bajaj et al. 2016, MS MARCO", "lines", profile="paper",
+           hub="unicamp-dl/mmarco", algorithm="md5",
+           sums="- - - 41461df4fd61a98d76d846daa2b797c2 cbedd13e92ad9d70d049e0262e6956dd "
+                "38a80559a561707ac2ec0f150ecd1e8a cc7865df9f2345132dea1c0746a4699c",
+           sizes="- - - 39404290 42857975 143300 905211990"),
+    source("msmarco", "https://msmarco.z22.web.core.windows.net/msmarcoranking/",
+           ["collectionandqueries.tar.gz", "queries.tar.gz", "qidpidtriples.train.full.2.tsv.gz"],
+           "non-commercial research only", "Bajaj et al. 2016, MS MARCO, NeurIPS workshop", "marco",
+           profile="paper", algorithm="md5",
+           sums="31644046b18952c1386cd4564ba2ae69 c177b2795d5f2dcc524cf00fcd973be1 "
+                "219083e80a0a751c08b968c2f31a4e0b", sizes="1057717952 18882551 1841693309"),
+    source("belebele", "", [f"data/{x}.jsonl" for x in
+                           "eng_Latn swh_Latn som_Latn tgl_Latn mar_Deva fin_Latn deu_Latn fra_Latn".split()],
+           "CC-BY-SA-4.0", "Bandarkar et al. 2024, Belebele, ACL", "lines", profile="paper", parents=1,
+           hub="facebook/belebele"),
+    source("ciral-corpus", "",
+           [f"translated-passages-v1.0/{x}_passages.jsonl" for x in ("somali", "swahili")],
+           "Apache-2.0", "Adeyemi et al. 2024, CIRAL, SIGIR", "lines", profile="paper", parents=1,
+           hub="CIRAL/ciral-corpus"),
+    source("ciral", "", [f"ciral-{name}/{kind}/{kind}.ciral-v1.0-{x}-{split}.tsv"
+                         for name, x in (("somali", "so"), ("swahili", "sw"))
+                         for split in ("dev", "test-a", "test-b") for kind in ("topics", "qrels")],
+           "Apache-2.0", "Adeyemi et al. 2024, CIRAL, SIGIR", "lines", profile="paper", hub="CIRAL/ciral"),
+    source("ciral-native", GITHUB + "castorini/anserini-tools/master/topics/",
+           [f"topics.ciral-v1.0-{x}-{split}-native.tsv" for x in ("so", "sw")
+            for split in ("dev", "test-a", "test-b")],
+           "Apache-2.0", "Adeyemi et al. 2024, CIRAL, SIGIR", "lines", profile="paper", algorithm="md5",
+           sums="a774a34c9a5d66f3eb3f10dd641cd690 42263fa262ce0475901d64c2088c8ecc "
+                "193c068b4892d801fee3afa0bce7b567 f8f01a66943507ae12d3bf50a746b168 "
+                "6785308400ffe72343214f9c22dfb87e a9034884ff92550ca95343ab86005449"),
+    source("ciir", "https://ciir.cs.umass.edu/downloads/ictir19_simulate_low_resource/",
+           ["ictir19_simulate_low_resource.zip"], "for research, see its page",
+           "Bonab et al. 2019, Simulating CLIR translation resource scarcity, ICTIR", "ciir",
+           profile="paper"),
 ]}
 
 
@@ -187,6 +250,8 @@ class Files:
         if not (self.cache / name).is_dir():
             print(f"{name}: {row['licence']}; {row['cite']}", file=sys.stderr)
         with contextlib.suppress(FileNotFoundError):
+            if row["hub"]:
+                return hub_download(row["hub"], file, self.cache / name, row["sums"].get(file))
             return download(row["base"] + file, self.cache / name / file, row["sums"].get(file))
 
 
@@ -257,6 +322,37 @@ def download(url, path, checksum=None, tries=5, timeout_s=60):
         part.unlink()                                                  # N.B. or the next call would resume it
         raise ValueError(f"{url}: {e}") from None
     os.replace(part, path)
+    return path
+
+
+def hub_download(repo, file, folder, checksum=None):
+    """Fetch a file of a data set on the Hugging Face hub, or on HF_ENDPOINT, into `folder`; return its path.
+
+    By huggingface_hub: it resumes, and knows tokens and mirrors. Raises FileNotFoundError where the data set
+    has no such file, ValueError, one line, for everything else.
+    """
+    try:
+        from huggingface_hub import constants, hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+    except ImportError:
+        raise ValueError(f"{repo}: is on the Hugging Face hub; pip install huggingface_hub") from None
+    where = f"{constants.ENDPOINT}/datasets/{repo}/{file}"
+    try:
+        path = Path(hf_hub_download(repo, file, repo_type="dataset", local_dir=folder))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as e:
+        if isinstance(e, EntryNotFoundError) and not isinstance(e, LocalEntryNotFoundError):
+            raise FileNotFoundError(f"{where}: no such file") from None
+        e = e.__cause__ or e
+        status = getattr(getattr(e, "response", None), "status_code", None)
+        why = f"HTTP {status}" if status else clean(str(e)).split(". ")[0]
+        raise ValueError(f"{where}: {why}; the same command tries again; if you have the file, put it into "
+                         "MIRROR") from None
+    try:
+        if checksum:
+            verify(path, checksum)
+    except ValueError:
+        path.unlink()                                                  # N.B. or the next call would take it
+        raise
     return path
 
 
@@ -356,12 +452,12 @@ def open_bytes(path, member=""):
             raise ValueError(f"{path}: truncated or damaged {kind} file ({e}); fetch it again") from None
 
 
-def lines(path, member=""):
-    r"""Yield (line number, text) of a UTF-8 file, without line ends; only "\n" and "\r\n" end a line."""
+def lines(path, member="", encoding="utf-8"):
+    r"""Yield (line number, text) of a file, without line ends; only "\n" and "\r\n" end a line."""
     with open_bytes(path, member) as stream:
         for number, raw in enumerate(stream, 1):
             try:
-                text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+                text = raw.decode("utf-8-sig" if number == 1 and encoding == "utf-8" else encoding)
             except UnicodeDecodeError as e:
                 raise ValueError(f"{path}:{number}: byte 0x{raw[e.start]:02x} at position {e.start + 1} is "
                                  "not UTF-8; convert the file, e.g. with iconv") from None
@@ -940,9 +1036,12 @@ def cut(c, queries=60, n=300):
 
     triples, dev, tests = c["train"]["triples"][:n], first(c["train"]["dev_queries"], n // 6), []
     rels = {q: c["train"]["dev_qrels"][q] for q in dev}
-    need = [d for _, pos, neg in triples for d in [pos, *neg]] + [d for row in rels.values() for d in row]
-    train = {"docs": first(c["train"]["docs"], n, need), "triples": triples, "dev_queries": dev,
+    need = [d for _, pos, neg in triples for d in [pos, *neg]]
+    judged = [d for row in rels.values() for d in row]
+    train = {"docs": first(c["train"]["docs"], n, need + judged), "triples": triples, "dev_queries": dev,
              "dev_qrels": rels, "queries": {qid: c["train"]["queries"][qid] for qid, *_ in triples}}
+    if "dev_docs" in c["train"]:
+        train["dev_docs"] = first(c["train"]["dev_docs"], n, judged)
     for test in c["tests"]:
         kept = first(test["queries"], queries)
         tests.append(test | {k: {q: test[k][q] for q in kept if q in test[k]}
@@ -958,6 +1057,9 @@ def cut(c, queries=60, n=300):
         titles = {lang: first(rows, n) for lang, rows in c["wiki"]["titles"].items()}
         articles = {docid: c["wiki"]["docs"][docid] for rows in titles.values() for docid in rows}
         c["wiki"] = {"docs": articles, "titles": titles}
+    if "translations" in c:
+        c["translations"] = {lang: {qid: texts[qid] for qid in train["queries"] if qid in texts}
+                             for lang, texts in c["translations"].items()}
     return c
 
 
@@ -972,7 +1074,7 @@ def validate(c):
     for qid, *docids in ((q, pos, *neg) for q, pos, neg in train["triples"]):
         need(qid in train["queries"], f"triple of an unknown query, {qid}")
         need(all(docid in train["docs"] for docid in docids), f"triple of {qid} names unknown documents")
-    sets = [("train dev", train["dev_queries"], train["dev_qrels"], train["docs"])]
+    sets = [("train dev", train["dev_queries"], train["dev_qrels"], train.get("dev_docs", train["docs"]))]
     sets += [(t["set"], t["queries"], t["qrels"], c["docs"][t["docs"]])
              for t in [*c["tests"], *c.get("monolingual", ())]]
     for name, queries, qrels, docs in sets:
@@ -982,6 +1084,8 @@ def validate(c):
         need(relevant and all(d in docs for d in relevant), f"{name}: relevant documents are not there")
     for lang, titles in c["wiki"]["titles"].items() if c.get("wiki") else ():
         need(titles and titles.keys() <= c["wiki"]["docs"].keys(), f"{lang}: a title without an article")
+    for lang, texts in c.get("translations", {}).items():
+        need(texts.keys() >= train["queries"].keys(), f"{lang}: a training query is not translated")
     for lang, parts in c.get("parallel", {}).items():
         for kind, texts in parts.items():
             need(texts.keys() == train[kind].keys(), f"{lang}: training {kind} differ from the English ones")
@@ -1049,6 +1153,8 @@ def write_collection(collection, folder):
         if lang in c.get("dictionaries", ()):
             langs[lang]["dictionary"] = [put(f"dictionary/{name}.txt", rows) for name, rows in
                                          zip((f"en-{lang}", f"{lang}-en"), c["dictionaries"][lang])]
+        if lang in c.get("translations", ()):        # of the training queries, as nmt.py writes them
+            langs[lang]["translations"] = texts(f"translations/en-{lang}/train.tsv", c["translations"][lang])
         if "parallel" in c:                          # the training queries and documents in this language
             langs[lang]["parallel"] = {kind: texts(f"train/{lang}.{kind}.tsv", rows)
                                        for kind, rows in c["parallel"][lang].items()}
@@ -1059,6 +1165,7 @@ def write_collection(collection, folder):
                   "queries": texts("train/queries.tsv", train["queries"]),
                   "triples": put("train/triples.tsv", ((q, pos, *neg) for q, pos, neg in train["triples"])),
                   "dev_queries": texts("train/dev.queries.tsv", train["dev_queries"]),
+                  **{part: texts("train/dev.docs.tsv", train[part]) for part in train.keys() & {"dev_docs"}},
                   "dev_qrels": qrels("train/dev.qrels.txt", train["dev_qrels"])},
         "docs": {name: texts(f"docs/{name}.tsv", docs) for name, docs in c["docs"].items()},
         "tests": [test(t) for t in c["tests"]],
@@ -1081,12 +1188,15 @@ def load_manifest(folder):
 def load_collection(folder):
     """What write_collection wrote, in memory again."""
     root, c, wiki, parallel, words = Path(folder), load_manifest(folder), {"titles": {}}, {}, {}
+    translations = {}
     for lang, row in c["langs"].items():
         if paths := row.pop("parallel", None):
             parallel[lang] = {kind: read_tsv(root / path) for kind, path in paths.items()}
         if paths := row.pop("wiki", None):
             wiki["titles"][lang] = read_tsv(root / paths["queries"])
             wiki["docs"] = read_tsv(root / paths["docs"])
+        if path := row.pop("translations", None):
+            translations[lang] = read_tsv(root / path)
         if paths := row.pop("dictionary", None):
             words[lang] = tuple([tuple(line.split("\t")) for _, line in lines(root / path)] for path in paths)
     c["bitext"] = {lang: {k: read(root / path) if (path := row.pop(k)) else None for k, read in [
@@ -1102,6 +1212,7 @@ def load_collection(folder):
     c |= {"wiki": wiki} if wiki["titles"] else {}
     c |= {"parallel": parallel} if parallel else {}
     c |= {"dictionaries": words} if words else {}
+    c |= {"translations": translations} if translations else {}
     return {k: v for k, v in c.items() if k not in ("version", "sha256")}
 
 
@@ -1124,7 +1235,9 @@ def summary(c):
 def examine(path, format):
     """Read a file of SOURCES through; raise ValueError where it cannot be read."""
     readers = {"afriqa": read_afriqa, "squad": read_squad, "lines": lines, "tmx": lambda p: read_tmx(p, ""),
-               "tar": lambda p: lines(p, "wiki_en.queries"), "xlent": lambda p: lines(p, ".en")}
+               "tar": lambda p: lines(p, "wiki_en.queries"), "moses": lambda p: lines(p, ".en"),
+               "flores": lambda p: lines(p, "dev/eng_Latn.dev"), "ciir": lambda p: lines(p, "_SWAHILI.txt"),
+               "marco": lambda p: lines(p, {"co": "collection.tsv", "qu": "train.tsv"}.get(p.name[:2], ""))}
     if not sum(1 for _ in readers[format](path)):
         raise ValueError(f"{path}: empty")
 
@@ -1148,7 +1261,8 @@ def check(profile=None, mirror=None, cache=None):
                     state = "differs" if files.mirror else "wrong"
                     verify(path, row["sums"].get(file, "sha256:"))
                 else:
-                    notes.append(f"  missing  {row['base']}{file}")
+                    size = f"  {row['sizes'][file]:,} bytes" if file in row["sizes"] else ""
+                    notes.append(f"  missing  {row['base']}{file}{size}")
             except ValueError as e:
                 wrong += state == "wrong"
                 notes.append(f"  {state:7s}  {str(e).split('; ')[0]}")
@@ -1182,7 +1296,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(prog="data.py", allow_abbrev=False, description="The study's data sets.")
     commands, yes = parser.add_subparsers(dest="command", required=True), argparse.BooleanOptionalAction
     p = commands.add_parser("prepare", allow_abbrev=False, help="write a collection to a folder")
-    p.add_argument("profile", choices=["mini", "real"])
+    p.add_argument("profile", choices=["mini", "real", "paper"])
     p.add_argument("--out", required=True, help="folder to write")
     p.add_argument("--langs", nargs="+", help="language codes, default all that have their files")
     p.add_argument("--seed", type=int, default=1, help="what is drawn by chance, default 1")
@@ -1192,8 +1306,13 @@ def main(argv=None):
     p.add_argument("--strict", action=yes, default=False, help="real: no training passage is that of a test")
     p.add_argument("--squad", action=yes, default=False, help="real: teach the teacher SQuAD v1.1 too")
     p.add_argument("--question-pairs", action=yes, default=False, help="real: AfriQA questions as bitext too")
-    p.add_argument("--wiki", choices=["wikiclir", "clirmatrix"], help="real: Wikipedia titles and articles")
-    p.add_argument("--dictionary", choices=["muse", "xlent"], help="real: dictionaries for code-switching")
+    p.add_argument("--wiki", choices=["wikiclir", "clirmatrix"], help="Wikipedia titles and articles")
+    p.add_argument("--dictionary", choices=["muse", "xlent"], help="dictionaries for code-switching")
+    p.add_argument("--bitext", choices=["ccaligned", "ccmatrix", "paracrawl", "europarl"],
+                   default="ccaligned", help="paper: corpus of OPUS")
+    p.add_argument("--pairs", type=int, default=500_000, help="paper: sentence pairs a language, at most")
+    p.add_argument("--triples", type=int, default=3_200_000, help="paper: of MS MARCO, at most")
+    p.add_argument("--clef", help="paper: the user's CLEF folder, default $CLEF")
     p = commands.add_parser("check", allow_abbrev=False, help="report every source: present, missing, wrong")
     p.add_argument("--profile", choices=sorted({s["profile"] for s in SOURCES.values()}), help="default all")
     p.add_argument("--mirror", help="folder with the publishers' files, default $MIRROR")
@@ -1212,13 +1331,18 @@ def main(argv=None):
             import mini
             return show(mini.collection(seed=args.seed, langs=[args.lang]), args.lang, args.n)
         langs = re.findall(r"[^\s,]+", " ".join(args.langs or [])) or None
+        drawn = {"wiki": args.wiki, "dictionary": args.dictionary}
         if args.profile == "mini":
             import mini
             collection = mini.collection(seed=args.seed, langs=langs, smoke=args.smoke)
+        elif args.profile == "paper":
+            import paper
+            clef = args.clef or os.environ.get("CLEF")
+            collection = paper.collection(langs, args.mirror, args.seed, args.smoke, None, args.bitext,
+                                          args.pairs, args.triples, clef, **drawn)
         else:
             collection = real_collection(langs, args.mirror, args.seed, args.smoke, args.titles, args.strict,
-                                         args.squad, args.question_pairs, wiki=args.wiki,
-                                         dictionary=args.dictionary)
+                                         args.squad, args.question_pairs, **drawn)
         write_collection(collection, args.out)
         print(*summary(collection), sep="\n")
     except (ValueError, OSError) as e:

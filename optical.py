@@ -48,7 +48,7 @@ import torch
 import torch.nn.functional as F
 import transformers
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import distributed, nn
 from tqdm import tqdm
 
 import baselines
@@ -219,6 +219,54 @@ def on_grid(vectors):
     return torch.round(vectors * 2048) / 2048
 
 
+class Tokens:
+    """Token ids of many texts, flat in an int32 memory map; text i is an array, `tokens[i]`.
+
+    Written once by `encode`, a part at a time, and read where they are needed: they take no memory.
+    """
+
+    def __init__(self, folder, index=None):
+        self.flat = np.memmap(Path(folder) / "ids.int32", np.int32, "r")
+        self.offsets = np.load(Path(folder) / "offsets.npy")                     # (texts + 1,)
+        self.folder, self.index = folder, np.arange(len(self.offsets) - 1) if index is None else index
+        self.lengths = np.diff(self.offsets)[self.index]                         # (texts,)
+
+    def __len__(self):
+        return len(self.index)
+
+    def __getitem__(self, i):
+        at = self.index[i]
+        return self.flat[self.offsets[at]:self.offsets[at + 1]]
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    def take(self, index):
+        """These texts only, as Tokens."""
+        return Tokens(self.folder, self.index[index])
+
+    @classmethod
+    def encode(cls, folder, encoder, texts, kind, max_tokens=None, chunk=20_000):
+        """Tokenise `texts` (a list) as `kind` into `folder`, or open what an earlier run left there."""
+        folder, sha256 = Path(folder), hashlib.sha256(repr((kind, max_tokens, encoder.augment)).encode())
+        for text in texts:
+            sha256.update(text.encode() + b"\n")
+        with locked(folder):
+            if not folder.exists():
+                part, lengths = fresh(folder), []
+                with open(part / "ids.int32", "wb") as file:
+                    for start in range(0, len(texts), chunk):
+                        rows = encoder.tokens(texts[start:start + chunk], kind, max_tokens)
+                        np.concatenate(rows).tofile(file)
+                        lengths += map(len, rows)
+                np.save(part / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]))
+                (part / "sha256").write_text(sha256.hexdigest())
+                os.replace(part, folder)
+        if (folder / "sha256").read_text() != sha256.hexdigest():
+            raise ValueError(f"{folder}: holds tokens of other texts; delete it or choose another folder")
+        return cls(folder)
+
+
 class Vectors:
     """Token vectors of many texts, flat in a float16 memory map: text i owns rows offsets[i] to offsets[i+1].
 
@@ -353,10 +401,12 @@ def fit(model, batches, loss_of, folder, lr, warmup=0.1, weight_decay=0.01, clip
         folder: gets train.jsonl (a JSON object every `log_every` steps) and checkpoint.pt.
         lr: peak learning rate. warmup: share of the steps. clip: largest gradient norm.
         accumulate: parts a batch is cut into; same gradient as the whole batch but for in-batch negatives.
+            Under torchrun each process takes its share of accumulate * processes parts: the numbers are those
+            of one process with as many parts.
         save_every_s: seconds between checkpoints; on a CPU a resumed run equals an uninterrupted one exactly.
     Raises: ValueError when the loss is not finite, naming log and step.
     """
-    folder, device = Path(folder), next(model.parameters()).device
+    folder, device, (rank, world) = Path(folder), next(model.parameters()).device, ranks()
     matrices = [p for p in model.parameters() if p.requires_grad and p.dim() > 1]
     vectors = [p for p in model.parameters() if p.requires_grad and p.dim() < 2]
     params = matrices + vectors
@@ -373,24 +423,35 @@ def fit(model, batches, loss_of, folder, lr, warmup=0.1, weight_decay=0.01, clip
         start, seconds = state["step"], state["seconds"]
         print(f"  {name}: resumed at step {start} of {len(batches)}", flush=True)
     kept = [line for line in read_jsonl(log) if line["step"] < start] if log.exists() else []
+    if world > 1:
+        distributed.barrier()                                            # all have read before one writes
     model.train()
     began = saved = time.monotonic()
-    with open(log, "w") as stream, tqdm(total=len(batches), initial=start, disable=None, desc=name) as bar:
+    bar = tqdm(total=len(batches), initial=start, disable=None if rank == 0 else True, desc=name)
+    with open(log if rank == 0 else os.devnull, "w") as stream, bar:
         for line in kept:
             print(json.dumps(line), file=stream)
         tokens = 0
         for step in range(start, len(batches)):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, len(batches), lr, warmup)
-            total, stats = 0.0, {}
-            for part in np.array_split(batches[step], min(accumulate, len(batches[step]))):
+            total, stats, count = 0.0, {}, 0
+            parts = np.array_split(batches[step], min(accumulate * world, len(batches[step])))
+            if len(parts) < world:
+                raise ValueError(f"{name}: a batch of {len(batches[step])} for {world} processes; "
+                                 "raise --batch")
+            for part in parts[rank::world]:
                 loss, part_stats = loss_of(part, step)
                 weight = len(part) / len(batches[step])
                 (loss * weight).backward()
                 total = total + loss.detach() * weight
-                tokens += part_stats.pop("tokens")
+                count += part_stats.pop("tokens")
                 for key, value in part_stats.items():
                     stats[key] = stats.get(key, 0.0) + value * weight
+            if world > 1:
+                total, count, *values = sum_over_processes(params, total, count, *stats.values())
+                total, stats = torch.tensor(total), dict(zip(stats, values))
+            tokens += int(count)
             norm = nn.utils.clip_grad_norm_(params, clip)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -406,7 +467,7 @@ def fit(model, batches, loss_of, folder, lr, warmup=0.1, weight_decay=0.01, clip
                         "memory_gb": round(peak_memory_gb(device), 3)}
                 print(json.dumps(line), file=stream, flush=True)
                 bar.set_postfix(loss=f"{line['loss']:.4f}")
-                if time.monotonic() - saved > save_every_s and step + 1 < len(batches):
+                if rank == 0 and time.monotonic() - saved > save_every_s and step + 1 < len(batches):
                     state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(),
                              "step": step + 1, "seconds": now, "rng": torch.get_rng_state()}
                     if device.type == "cuda":
@@ -416,6 +477,41 @@ def fit(model, batches, loss_of, folder, lr, warmup=0.1, weight_decay=0.01, clip
                     saved = time.monotonic()
     model.eval()
     return {"steps": len(batches), "seconds": round(seconds + time.monotonic() - began, 2)}
+
+
+def ranks():
+    """(rank, number of processes) of this one under torchrun, else (0, 1)."""
+    return (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
+
+
+def sum_over_processes(params, *sums):
+    """Add up the gradients of all processes, in place, and some numbers: one message. Returns the numbers.
+
+    N.B. not the DistributedDataParallel wrapper: a loss here calls the model as often and as it likes, which
+    the wrapper's forward does not allow; and a message a step is little beside a backward pass.
+    """
+    device = params[0].device
+    numbers = torch.stack([torch.as_tensor(value, dtype=torch.float32, device=device) for value in sums])
+    flat = torch.cat([numbers, *(p.grad.reshape(-1) for p in params)])
+    distributed.all_reduce(flat)
+    for p, grad in zip(params, flat[len(sums):].split([p.numel() for p in params])):
+        p.grad.copy_(grad.view_as(p))
+    return flat[:len(sums)].tolist()
+
+
+def join_processes(args):
+    """Under torchrun: join the others, each with its own GPU, the first of them tells. Elsewhere: nothing."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return
+    if args.run_command not in ("pretrain", "teacher"):
+        raise ValueError(f"{args.run_command} under torchrun: only pretrain and teacher use several GPUs "
+                         "at once; start other commands once a GPU, they share the work")
+    on_gpu = torch.device(args.device).type == "cuda"
+    if on_gpu:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if on_gpu else "gloo")
+    if distributed.get_rank():
+        sys.stdout = open(os.devnull, "w")
 
 
 # ---------------------------------------------------------------------------------- 4. Pre-training
@@ -488,8 +584,10 @@ def pretrain(args):
         return F.cross_entropy(logits.float(), ids[chosen]), {"tokens": int(mask.sum())}
 
     batches = length_batches([len(row) for row in rows], args.batch, args.steps, args.seed)
-    spent = fit(model, batches, loss_of, part, args.lr, log_every=args.log_every, name="pretrain",
-                save_every_s=args.save_every_s)
+    spent = fit(model, batches, loss_of, part, args.lr, accumulate=args.accumulate, log_every=args.log_every,
+                name="pretrain", save_every_s=args.save_every_s)
+    if ranks()[0]:
+        return
     model.bert.save_pretrained(part)
     tokenizer.save_pretrained(part)
     shutil.rmtree(part / "tokenizer")
@@ -554,27 +652,33 @@ def teacher(args):
     if args.mine:                                     # DEVIATION 2: BM25 negatives where the data bring none
         bm25 = baselines.BM25(docs)
         triples = [(q, d, neg or bm25.negatives(queries[q], relevant[q], args.mine)) for q, d, neg in triples]
-    query_ids = dict(zip(queries, encoder.tokens(queries.values(), "query")))
-    doc_ids = dict(zip(docs, encoder.tokens(docs.values(), "doc")))
+    query_rows = Tokens.encode(part / "query-tokens", encoder, list(queries.values()), "query")
+    doc_rows = Tokens.encode(part / "doc-tokens", encoder, list(docs.values()), "doc")
+    query_place, doc_place = ({key: i for i, key in enumerate(texts)} for texts in (queries, docs))
 
     def loss_of(index, step):
         rng = np.random.default_rng([args.seed, step])
         batch = [triples[i] for i in index]
         names, target, other = documents_of(batch, relevant, args.negatives, rng)
-        return teacher_loss(encoder, [query_ids[q] for q, _, _ in batch], [doc_ids[d] for d in names],
-                            target, other)
+        return teacher_loss(encoder, [query_rows[query_place[q]] for q, _, _ in batch],
+                            [doc_rows[doc_place[d]] for d in names], target, other)
 
-    lengths = [len(doc_ids[d]) for _, d, _ in triples]
+    lengths = doc_rows.lengths[[doc_place[d] for _, d, _ in triples]]
     steps = args.steps or round(args.epochs * len(triples) / args.batch)
     batches = length_batches(lengths, args.batch, steps, args.seed)
     spent = fit(encoder, batches, loss_of, part, args.lr, accumulate=args.accumulate, name="teacher",
                 log_every=args.log_every, save_every_s=args.save_every_s)
+    if ranks()[0]:
+        return
     encoder.save(part)
-    dev = data.read_tsv(root / paths["dev_queries"])
-    index = Vectors.encode(part / "dev-vectors", encoder, list(docs.values()), "doc",
+    dev, pool = data.read_tsv(root / paths["dev_queries"]), docs
+    if "dev_docs" in paths:
+        pool = data.read_tsv(root / paths["dev_docs"])
+    index = Vectors.encode(part / "dev-vectors", encoder, list(pool.values()), "doc",
                            name="teacher dev documents")
-    run = search(encoder, dev, index, list(docs), depth=100)
-    shutil.rmtree(part / "dev-vectors")
+    run = search(encoder, dev, index, list(pool), depth=100)
+    for name in ("dev-vectors", "query-tokens", "doc-tokens"):
+        shutil.rmtree(part / name)
     dev_map = mean_of(evaluate.read_qrels(root / paths["dev_qrels"]), run)
     print(f"  teacher: map {dev_map:.4f} on {len(dev)} dev queries, "
           f"{spent['steps']} steps, {spent['seconds']} s")
@@ -667,13 +771,17 @@ class Bitext:
         for entry in (language(root, lang) for lang in self.langs):
             train += data.read_bitext(Path(root) / entry["train"])[:pairs or entry["pairs"]]
             self.dev += data.read_bitext(Path(root) / entry["dev"])
-        english = teacher.tokens([e for e, _ in train], "query", max_tokens + 1)
-        source = teacher.tokens([x for _, x in train], "query", max_tokens + 1)
-        keep = [i for i in range(len(train)) if max(len(english[i]), len(source[i])) <= max_tokens]
-        if not keep:
+        if not train:
+            raise ValueError(f"{root}: no sentence pair of {lang}; prepare the collection again")
+        english, source = (Tokens.encode(self.cache / f"{side}-tokens-{len(train)}-{max_tokens}", teacher,
+                                         list(texts), "query", max_tokens + 1)
+                           for side, texts in zip(("english", "source"), zip(*train)))
+        keep = np.flatnonzero(np.maximum(english.lengths, source.lengths) <= max_tokens)
+        if not len(keep):
             raise ValueError(f"{root}: no pair of {lang} has at most {max_tokens} tokens; raise --max-tokens")
-        self.train, self.rows = [train[i] for i in keep], [source[i] for i in keep]
-        self.english, self.english_rows = [e for e, _ in self.train], [english[i] for i in keep]
+        self.rows, self.english_rows = source.take(keep), english.take(keep)
+        self.train = [train[i] for i in keep]
+        self.english = [e for e, _ in self.train]
         print(f"  {lang}: {len(keep):,} of {len(train):,} pairs have at most {max_tokens} tokens a side",
               flush=True)
         self._vectors, self._weights = {}, {}
@@ -742,14 +850,18 @@ class Bitext:
         return {"dev_map": mean_of(qrels, run, "map"), "dev_accuracy": mean_of(qrels, run, "success_1")}
 
 
-def read_lexicon(args, name, limit=None):
-    """A lexicon from the first folder of --lexicon that has it. Raises: ValueError where none has."""
-    paths = [Path(folder) / name for folder in args.lexicon or ()]
+def first_of(folders, name, option, maker):
+    """The path of a file in the first of several folders that has it. Raises: ValueError where none has."""
+    paths = [Path(folder) / name for folder in folders or ()]
     found = next((path for path in paths if path.exists()), None)
     if found is None:
-        raise ValueError(f"no lexicon {name} in {' '.join(args.lexicon or ['--lexicon'])}; "
-                         "baselines.py lexicon makes one from the bitext")
-    return baselines.read_lexicon(found, limit)
+        raise ValueError(f"no {name} in {' '.join(map(str, folders or [option]))}; {maker} makes it")
+    return found
+
+
+def read_lexicon(args, name, limit=None):
+    """A lexicon from the first folder of --lexicon that has it."""
+    return baselines.read_lexicon(first_of(args.lexicon, name, "--lexicon", "baselines.py lexicon"), limit)
 
 
 class Questions:
@@ -786,7 +898,8 @@ class Questions:
                 lexicon = read_lexicon(args, f"en-{own}.txt", args.lexicon_size or None)
                 self.lexicons.append((lexicon, (share if low else 1 - share) / kinds.count(low)))
         elif method == "translate-train":
-            self.queries = data.read_tsv(Path(args.translations) / f"en-{lang}" / "train.tsv")
+            self.queries = data.read_tsv(first_of(args.translations, f"en-{lang}/train.tsv", "--translations",
+                                                  "nmt.py train"))
         docs = data.read_tsv(root / paths["docs"])
         self.relevant, place = {}, {docid: i for i, docid in enumerate(docs)}
         for qid, docid, _ in triples:
@@ -799,7 +912,11 @@ class Questions:
         name = "wiki-" + lang if method == "wikiclir" else "train"
         self.vectors = Vectors.encode(Path(cache) / f"{name}-documents", teacher, list(docs.values()), "doc",
                                       name=f"{name} documents")
-        self.rows = teacher.tokens([self.queries[qid] for qid, _, _ in self.triples], "query")
+        texts = f"{method}-{lang}" if method != "code-switch" else "train"
+        rows = Tokens.encode(Path(cache) / f"{texts}-query-tokens{'-augmented' * teacher.augment}", teacher,
+                             list(self.queries.values()), "query")
+        place = {qid: i for i, qid in enumerate(self.queries)}
+        self.rows = rows.take([place[qid] for qid, _, _ in self.triples])        # one for each triple
 
     def loss(self, student, method, index, step, args):
         """Equation (3) of one batch: queries of the other language, the teacher's document vectors."""
@@ -862,7 +979,7 @@ def distil_one(source, lang, method, lr, teacher, folder, args):
     """
     torch.manual_seed(args.seed)
     student = start_student(teacher, args)
-    batches = length_batches([len(row) for row in source.rows], args.batch, args.steps, args.seed)
+    batches = length_batches(source.rows.lengths, args.batch, args.steps, args.seed)
     spent = fit(student, batches, lambda index, step: source.loss(student, method, index, step, args), folder,
                 lr, args.warmup, accumulate=args.accumulate, log_every=args.log_every,
                 save_every_s=args.save_every_s, name=f"{lang} {method} lr {lr:g}")
@@ -1064,6 +1181,12 @@ def subwords(args):
     write_json(Path(args.out), rates)
 
 
+def rehearse(args):
+    """Measure every part of the paper profile at its size, on generated data: OUT/rehearsal.json, .md."""
+    import rehearse as script
+    script.rehearse(args)
+
+
 # ----------------------------------------------------------------------------------- 8. Experiments
 
 def read_json(path):
@@ -1136,6 +1259,20 @@ def share_out(kind, units, finish):
 
 def open_experiment(folder, args, unit=None):
     """The folder of an experiment to run or resume, under its temporary name; None where it is finished.
+
+    Under torchrun the first process makes it and the others take it.
+    """
+    rank, world = ranks()
+    part = _open_experiment(folder, args, unit) if rank == 0 else folder.with_name(folder.name + ".part")
+    if world > 1:
+        distributed.barrier()
+        if (folder / "done.json").exists():
+            return None
+    return part
+
+
+def _open_experiment(folder, args, unit):
+    """As open_experiment, for one process.
 
     args.json comes first: command, commit, versions, device, seed, checksum of the data. An experiment begun
     with other arguments is an error, never mixed in; with the same ones it resumes.
@@ -1217,13 +1354,14 @@ def languages(args):
     return langs
 
 
-def command_options(commands, name, run, *parts):
+def command_options(commands, name, run, *parts, data=True):
     """A subcommand with the options that all have and those of `parts`; returns its add_argument."""
     sub = commands.add_parser(name, help=run.__doc__.splitlines()[0], description=run.__doc__,
                               allow_abbrev=False)
     sub.set_defaults(run=run)
     add = sub.add_argument
-    add("--data", required=True, help="folder written by data.py prepare")
+    if data:
+        add("--data", required=True, help="folder written by data.py prepare")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu",
         help="cpu, cuda, cuda:1, mps; default: a GPU if there is one")
     add("--precision", choices=("auto", "float32", "bf16"), default="auto",
@@ -1301,7 +1439,8 @@ def student_options(add):
         "goes into a low-resource one; default: all languages alike")
     add("--mix", type=float, default=0.0, help="objectives from bitext: probability that a source word gives "
         "way to its English translation of --lexicon")
-    add("--translations", default=None, help="translate-train: folder written by nmt.py")
+    add("--translations", nargs="+", default=None,
+        help="translate-train: folders with en-LANG/train.tsv, by nmt.py; the first that has a file")
     add("--mine", type=int, default=0, help="BM25 negatives to mine for a query that brings none")
     add("--negatives", type=int, default=1, help="hard negatives a query and step of these baselines")
 
@@ -1356,6 +1495,12 @@ def parser():
 
     add = command_options(commands, "subwords", subwords, teacher_options)
     add("--out", required=True, help="JSON file, {language: subwords per word}")
+
+    add = command_options(commands, "rehearse", rehearse, data=False)
+    add("--out", required=True, help="folder of the report")
+    add("--batch", type=int, default=128, help="pairs a step of a student")
+    add("--seconds", type=float, default=60, help="how long each of encoding and training is measured")
+    add("--tiny", action=argparse.BooleanOptionalAction, default=False, help="a small encoder and collection")
     return top
 
 
@@ -1369,6 +1514,7 @@ def run_command(args, argv):
     try:
         if args.threads or jobs > 1:
             torch.set_num_threads(args.threads or max(1, torch.get_num_threads() // jobs))
+        join_processes(args)
         torch.manual_seed(args.seed)
         args.bf16 = args.precision == "bf16" or args.precision == "auto" and multiplies_bf16(args.device)
         script = sys.modules[run.__module__].__file__
@@ -1386,6 +1532,8 @@ def run_command(args, argv):
     finally:
         for helper in helpers:
             helper.terminate()
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
     return 0
 
 

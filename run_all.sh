@@ -4,6 +4,7 @@
 #
 #   bash run_all.sh          mini: the embedded collection, offline, no GPU needed
 #   bash run_all.sh real     AfriQA, lafand-mt, XQuAD-R, NTREX-128; files from MIRROR, else downloaded
+#   bash run_all.sh paper    the paper's setting: mBERT, MS MARCO, seven languages of OPUS; one GPU, days
 #   bash run_all.sh test     the test suite
 #
 #   PLAN=1    print each stage, its command and whether it is done; run nothing
@@ -13,10 +14,11 @@
 #   TABLES="1 2"   only these (1, 2 and 11 are always made); mini: all, real: 1 and 2
 #   NMT=none|bitext|name   no translation, one trained from the bitext, or a pre-trained model of that name,
 #                  facebook/nllb-200-distilled-600M; mini: bitext, real: none (README says why)
-#   WIKI=wikiclir|clirmatrix   DICTIONARY=muse|xlent   (real) fine-tuning on Wikipedia's titles; words for
+#   WIKI=wikiclir|clirmatrix   DICTIONARY=muse|xlent   (not mini) fine-tuning on Wikipedia's titles; words for
 #                  code-switching from a dictionary where there is one, else from the bitext's lexicon
 #   MODELS="64x2"  sizes of table 9, width x layers; real: names or folders of encoders
-#   ENCODER=name or folder (real)   MIRROR=folder of files (real)   PYTHON=interpreter to use as it is
+#   CLEF=folder   BITEXT=ccaligned|ccmatrix|paracrawl|europarl   (paper)
+#   ENCODER=name or folder (not mini)   MIRROR=folder of files (not mini)   PYTHON=interpreter to use as it is
 #
 # A stage that is done is skipped: OUT/stamps/<stage> holds its command; the same one skips, another stops.
 # After a kill the same command goes on where it was: finished languages and methods are kept, and a training
@@ -33,8 +35,8 @@ langs=${LANGS:-}
 langs=${langs//,/ }
 
 case $profile in
-    mini|real|test) ;;
-    *) echo "error: no profile '$profile'; one of: mini, real, test" >&2; exit 2 ;;
+    mini|real|paper|test) ;;
+    *) echo "error: no profile '$profile'; one of: mini, real, paper, test" >&2; exit 2 ;;
 esac
 
 # -------------------------------------------------------------------------------------- environment
@@ -95,7 +97,7 @@ set_up requirements.txt
 
 # ------------------------------------------------------------------------------------ configuration
 
-machine=(); prepare=() lexicon=("$out/lexicon")
+machine=(); prepare=() lexicon=("$out/lexicon") translations=() bitext=()
 cores=$(getconf _NPROCESSORS_ONLN)
 most=$((cores < 4 ? cores : 4))
 [ -z "${DEVICE:-}" ] || machine+=(--device "$DEVICE")
@@ -121,6 +123,28 @@ if [ "$profile" = mini ]; then
     hybrid=(--steps 300 --batch 32 --negatives 2 --lr 5e-4)
     models=${MODELS:-32x2 64x2}                          # width x layers, beside the study's own
     sizes=(250 1000 2000) lexicon_sizes=(100 200)
+elif [ "$profile" = paper ]; then
+    # The paper's: encoder, data, lengths with mask tokens, dimensions, number of pairs. ColBERT's: the
+    # teacher's batch and rate. Ours: all else. mBERT has seen no Somali; FacebookAI/xlm-roberta-base has.
+    first_lang=${langs:-sw} low_resource="sw so tl mr"
+    export JOBS=${JOBS:-1}
+    translator=${NMT:-facebook/nllb-200-distilled-600M}
+    alone=() shared=()
+    machine+=(--precision "${PRECISION:-auto}")
+    encoder=${ENCODER:-google-bert/bert-base-multilingual-uncased}
+    teacher=(--dim 128 --query-tokens 32 --doc-tokens 180 --augment --steps 100000 --batch 32 --negatives 1
+             --lr 3e-6)
+    student=(--batch 128 --max-tokens 64 --negatives 1)
+    steps=20000 tune_steps=1000 grid=(3e-6 1e-5 3e-5 1e-4)
+    nmt=(--steps 20000 --tune-steps 1000 --batch 128 --max-tokens 64 --dropout 0.1)
+    nmt_grid=(3e-5 1e-4 3e-4)
+    study_langs=${langs:-sw} mix_langs=${langs:-sw so fi de}
+    tables=${TABLES:-1 2}      # the others: days more
+    models=${MODELS:-}
+    sizes=(1000 10000 100000) lexicon_sizes=(1000 10000)
+    bitext=(--pairs 100000)    # of IBM Model 1: memory
+    prepare+=(--bitext "${BITEXT:-ccaligned}")
+    [ -z "${CLEF:-}" ] || prepare+=(--clef "$CLEF")
 else
     first_lang=${langs:-swa} low_resource="swa hau ibo twi yor zul"
     export JOBS=${JOBS:-$((most < 2 ? most : 2))}
@@ -139,12 +163,15 @@ else
     models=${MODELS:-}         # encoders of table 9, beside ENCODER
     sizes=(250 1000 4000) lexicon_sizes=(1000 4000)
     prepare+=(--strict)   # no passage of a test question is a training passage
+fi
+if [ "$profile" != mini ]; then
     [ -z "${MIRROR:-}" ] || prepare+=(--mirror "$MIRROR")
     if [ -n "${WIKI:-}" ]; then prepare+=(--wiki "$WIKI") supervised+=(wikiclir); fi
     if [ -n "${DICTIONARY:-}" ]; then
         prepare+=(--dictionary "$DICTIONARY") lexicon=("$out/data/dictionary" "${lexicon[@]}")
     fi
 fi
+[ "$profile" != paper ] || translations=("$out/data/translations")     # mMARCO's own, German and French
 first_lang=${first_lang%% *}
 translated=()
 if [ "$translator" != none ]; then translated=(nmt) supervised+=(translate-train); fi
@@ -158,7 +185,7 @@ if [ -n "$smoke" ]; then
     nmt=(--steps 4 --tune-steps 2 --batch 8 --max-tokens 48 --beams 2)
     ablation=("${ablation[@]/1200/8}")
     steps=6 tune_steps=3 sizes=(20) lexicon_sizes=(20) hybrid=(--steps 4 --batch 8 --lr 5e-4)
-    [ "$profile" = real ] || models=16x1
+    [ "$profile" != mini ] || models=16x1
     study_langs=${study_langs%% *}
     [ "${mix_langs#* }" = "$mix_langs" ] || mix_langs="${mix_langs%% *} ${mix_langs##* }"
 fi
@@ -171,7 +198,7 @@ python=$PYTHON
 all_stages() {
     stage data "$python" data.py prepare "$profile" --out "$data" "${prepare[@]}"
     stage bm25 "$python" baselines.py bm25 --data "$data" --out "$out/runs"
-    stage lexicon "$python" baselines.py lexicon --data "$data" --out "$out/lexicon"
+    stage lexicon "$python" baselines.py lexicon --data "$data" --out "$out/lexicon" "${bitext[@]}"
     stage bm25-lexicon "$python" baselines.py bm25-lexicon --data "$data" --lexicon "$out/lexicon" \
         --out "$out/runs"
     stage psq "$python" baselines.py psq --data "$data" --lexicon "$out/lexicon" --out "$out/runs"
@@ -200,7 +227,7 @@ seed() {     # seed N: everything that a seed changes
         --out "$dir/teacher" --seed "$s" "${teacher[@]}" "${machine[@]}" "${alone[@]}"
     common=(--data "$data" --teacher "$dir/teacher" --cache "$dir/vectors" --seed "$s" "${machine[@]}"
             "${shared[@]}")
-    student_of=("${student[@]}" --lexicon "${lexicon[@]}" --translations "$dir/nmt")
+    student_of=("${student[@]}" --lexicon "${lexicon[@]}" --translations "${translations[@]}" "$dir/nmt")
     if [ "$translator" = bitext ]; then
         nmt_rate=(--lr-file "$out/s$first_seed/nmt/lr.json")
         [ -n "$first_seed" ] || nmt_rate=(--tune-lang "$first_lang" --lr "${nmt_grid[@]}")

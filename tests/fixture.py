@@ -2,14 +2,17 @@
 """Writes tiny files in the formats of the real profile, with made-up people and towns, for offline runs.
 
     python tests/fixture.py DIR && SMOKE=1 MIRROR=DIR bash run_all.sh real
+    python tests/fixture.py DIR paper && SMOKE=1 MIRROR=DIR CLEF=DIR/clef bash run_all.sh paper
 
 AfriQA for Swahili and Hausa (tests) and Bemba (training), lafand-mt for Swahili and Hausa, NTREX-128 and
 XQuAD-R for German, one TICO-19 TMX; CLIRMatrix and XLEnt for Swahili. A null passage and a NaN question are
 among them, as published.
 """
 import gzip
+import io
 import json
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -131,7 +134,97 @@ def write(folder):
             archive.writestr(zipfile.ZipInfo(f"XLEnt.en-sw.{side}"), lines)
 
 
+def write_paper(folder):
+    """Small files of the paper profile in Swahili and German, laid out as published; clef/ is CLEF."""
+    def put(name, content):
+        path = Path(folder) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    def rows(*columns):
+        return "".join("\t".join(map(str, row)) + "\n" for row in columns)
+
+    def packed(members):
+        stream = io.BytesIO()
+        with tarfile.open(fileobj=stream, mode="w") as archive:
+            for name, text in members.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(text.encode())
+                archive.addfile(info, io.BytesIO(text.encode()))
+        return gzip.compress(stream.getvalue(), mtime=0)
+
+    def zipped(name, members):
+        path = Path(folder) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(path, "w") as archive:
+            for member, text in members.items():
+                archive.writestr(zipfile.ZipInfo(member), text)
+
+    def asked(people, code="en"):
+        return rows(*((n * 3 + i, say(code, n, i, ASKS)) for n in people for i in range(3)))
+
+    train, dev = range(0, 50), range(50, 60)
+    marco, texts = "mmarco/data/google/", {"sw": "swa", "de": "de"}
+    put(marco + "collections/english_collection.tsv", rows(*((n, passage(n)) for n in range(60))))
+    put(marco + "queries/train/english_queries.train.tsv", asked(train))
+    put(marco + "queries/train/german_queries.train.tsv", asked(train, "de"))
+    put(marco + "queries/dev/english_queries.dev.small.tsv", asked(dev))
+    put("mmarco/data/qrels.dev.small.tsv", rows(*((n * 3 + i, 0, n, 1) for n in dev for i in range(3))))
+    put("mmarco/data/triples.train.ids.small.tsv",
+        rows(*((n * 3 + i, n, (n + 7) % 60) for n in train for i in range(3))))
+    put("flores/flores200_dataset.tar.gz", packed({
+        f"flores200_dataset/dev/{name}.dev": "".join(say(code, n, i) + "\n" for n in dev for i in range(3))
+        for name, code in (("eng_Latn", "en"), ("swh_Latn", "swa"), ("deu_Latn", "de"))}))
+    for lang, code in texts.items():
+        pair = "-".join(sorted(("en", lang)))
+        zipped(f"OPUS-CCAligned/v1/moses/{pair}.txt.zip", {"README": "x"} | {
+            f"CCAligned.{pair}.{side}": "".join(say(name, n, i) + "\n" for n in range(60) for i in range(3))
+            for side, name in (("en", "en"), (lang, code))})
+    for name, code in (("eng_Latn", "en"), ("swh_Latn", "swa"), ("deu_Latn", "de")):
+        put(f"belebele/data/{name}.jsonl", "".join(json.dumps({
+            "link": f"https://example.org/{n // 2}", "question_number": n % 2 * 2 + i,
+            "flores_passage": passage(n, code), "question": say(code, n, i, ASKS), "mc_answer1": "x",
+            "correct_answer_num": "1", "dialect": name}, ensure_ascii=False) + "\n"
+            for n in range(20, 40) for i in range(2)))
+    put("ciral-corpus/translated-passages-v1.0/swahili_passages.jsonl", "".join(json.dumps(
+        {"docid": f"PAPER#{n}#0", "title": person(n)["s"], "text": passage(n), "url": ""}) + "\n"
+        for n in range(40)))
+    for split, people in (("test-a", range(0, 20)), ("test-b", range(20, 30))):
+        for kind, code in (("ciral-native/topics.ciral-v1.0-sw-{}-native.tsv", "swa"),
+                           ("ciral/ciral-swahili/topics/topics.ciral-v1.0-sw-{}.tsv", "en")):
+            put(kind.format(split), rows(*((n, say(code, n, 0, ASKS)) for n in people)))
+        put(f"ciral/ciral-swahili/qrels/qrels.ciral-v1.0-sw-{split}.tsv",
+            rows(*((n, "Q0", f"PAPER#{m % 60}#0", int(m == n))
+                   for n in people for m in (n, n + 3))).rstrip("\n"))
+    parts = {"LATimes94/la010194": ("LA010194-{:04d}", range(0, 25)),
+             "GlasgowHerald95/GH95/gh950103": ("GH950103-{:06d}", range(25, 45))}
+    for name, (docno, people) in parts.items():
+        put(f"clef/DocumentData/DataCollections/English_data/{name}", "".join(
+            f"<DOC>\n<DOCNO> {docno.format(n)} </DOCNO>\n<DOCID> {n} </DOCID>\n<HEADLINE>{person(n)['s']}"
+            f"</HEADLINE>\n<TEXT>\n<P>{passage(n)}</P>\n</TEXT>\n</DOC>\n" for n in people))
+    put("clef/DocumentData/DataCollections/English_data/LATimes94/readme.txt", "Not a document.\n")
+
+    def topics(code, prefix, people, old=False):
+        close = "" if old else "</{}-{}>"
+        return "".join("<top>\n<num> C{:03d} {}\n".format(n, "" if old else "</num>") + "".join(
+            f"<{prefix}-{tag}> {say(code, n, i, ASKS)} {close.format(prefix, tag)}\n"
+            for i, tag in enumerate(("title", "desc"))) + "</top>\n" for n in people)
+
+    for code, prefix, long, short in (("en", "EN", "en", "E"), ("de", "DE", "de", "D")):
+        put(f"clef/Topics/topics2000/TOP-{short}.txt", topics(code, short, range(1, 21), old=True))
+        put(f"clef/Topics/topics2001/Top-{long}01.txt", topics(code, prefix, range(21, 41)).encode("latin-1"))
+    put("clef/RelAssess/2000/qrels_english", "".join(f"{n} 0 LA010194-{n:04d} 1\n" for n in range(1, 21)))
+    put("clef/RelAssess/2001/qrels_english", "".join(
+        f"C{n:03d} 0 {'LA010194' if n < 25 else 'GH950103'}-{n:0{4 if n < 25 else 6}d} {n % 10 > 0:d}\n"
+        for n in range(21, 41)))
+    ciir = "".join(f"query_id: C{n:03d}\ntitle: {say('swa', n, 0, ASKS)}\n"
+                   f"description: {say('swa', n, 1, ASKS)}\n\n" for n in range(1, 41))
+    zipped("ciir/ictir19_simulate_low_resource.zip", {
+        f"long_paper/clef-en-2000-2003-wo-narrative-Day-2_{name}.txt": text for name, text in (
+            ("SWAHILI", ciir), ("SOMALI", "query_id: C001\ntitle: Magaalo\n"))})
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python tests/fixture.py DIR")
-    write(sys.argv[1])
+    if len(sys.argv) not in (2, 3) or sys.argv[2:] not in ([], ["paper"]):
+        sys.exit("usage: python tests/fixture.py DIR [paper]")
+    (write_paper if sys.argv[2:] else write)(sys.argv[1])

@@ -488,8 +488,9 @@ def test_every_source_has_https_a_licence_a_citation_and_files_of_different_name
         assert row["licence"] and row["cite"]
         keys = Counter(Path(row["base"], f).parts[-1 - row["parents"]:] for f in row["files"])
         assert max(keys.values()) == 1, name
-        assert row["format"] in ("lines", "tmx", "squad", "afriqa", "tar", "xlent")
-        assert row["profile"] == "real"
+        assert row["format"] in ("lines", "tmx", "squad", "afriqa", "tar", "moses", "flores", "ciir", "marco")
+        assert row["profile"] in ("real", "paper") and row["sizes"].keys() <= set(row["files"])
+        assert not row["hub"] or row["base"] == f"https://huggingface.co/datasets/{row['hub']}/resolve/main/"
 
 
 # --------------------------------------------------------------------------------- the real profile
@@ -894,7 +895,8 @@ def test_data_py_imports_only_the_standard_library_and_works_without_tqdm(monkey
     assert top <= sys.stdlib_module_names
     inside = {(a.name if isinstance(n, ast.Import) else n.module) for n in ast.walk(tree_)
               if isinstance(n, (ast.Import, ast.ImportFrom)) for a in n.names} - top
-    assert {name.split(".")[0] for name in inside} - sys.stdlib_module_names == {"tqdm", "mini"}
+    assert {name.split(".")[0] for name in inside} - sys.stdlib_module_names == {
+        "tqdm", "mini", "paper", "huggingface_hub"}
     monkeypatch.setitem(sys.modules, "tqdm", None)
     assert data.download(server.url("ok/f"), tmp_path / "f").read_bytes() == server.body
 

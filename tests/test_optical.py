@@ -190,6 +190,22 @@ def test_vectors_on_disk_equal_the_encoders_own_and_belong_to_their_texts(tokeni
 
 # --------------------------------------------------------------------------------------- objectives
 
+def test_tokens_on_disk_are_the_encoders_own_and_belong_to_their_texts(tokenizer, tmp_path):
+    encoder = tiny(tokenizer)
+    want = encoder.tokens(TEXTS, "query", 7)
+    (tmp_path / "t.part").mkdir()                                             # a kill left this behind
+    found = optical.Tokens.encode(tmp_path / "t", encoder, TEXTS, "query", 7, chunk=3)
+    assert len(found) == len(TEXTS) and all(np.array_equal(a, b) for a, b in zip(found, want, strict=True))
+    assert isinstance(found.flat, np.memmap) and found.lengths.tolist() == [len(row) for row in want]
+    few = found.take([5, 1]).take([1, 0, 1])
+    assert [few[i].tolist() for i in range(3)] == [want[i].tolist() for i in (1, 5, 1)]
+    assert few.lengths.tolist() == [len(want[i]) for i in (1, 5, 1)]
+    for texts, kind, limit in ((TEXTS[::-1], "query", 7), (TEXTS, "doc", 7), (TEXTS, "query", 8)):
+        with pytest.raises(ValueError, match="holds tokens of other texts"):
+            optical.Tokens.encode(tmp_path / "t", encoder, texts, kind, limit)
+    assert not (tmp_path / "t.part").exists()
+
+
 def sentence_pair_batch():
     s, t = unit(3, 5, 8), unit(3, 4, 8, seed=1)
     return s, ragged_mask([5, 2, 1], 5), t, ragged_mask([1, 4, 3], 4)
@@ -386,6 +402,33 @@ def test_accumulated_gradients_equal_the_big_batch(tmp_path):
         optical.fit(model, [np.arange(8)] * 5, plain, folder, 0.01, accumulate=parts, clip=1e9)
         results.append(model.weight.detach())
     assert torch.allclose(*results, atol=1e-6)
+
+
+def test_two_processes_train_as_one_with_two_parts_a_batch(tmp_path):
+    argv = ["data.py", "prepare", "mini", "--smoke", "--langs", "sw", "--out", str(tmp_path / "data")]
+    assert subprocess.run([sys.executable, *argv], cwd=ROOT, stdout=subprocess.DEVNULL).returncode == 0
+    two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for name, program, parts in (("one", [sys.executable], 2), ("two", two, 1)):
+        for command in (["pretrain", "--vocab", 500, "--hidden", 32, "--layers", 1, "--steps", 4, "--batch", 7,
+                         "--out", tmp_path / name / "encoder"],
+                        ["teacher", "--encoder", tmp_path / name / "encoder", "--dim", 16, "--steps", 5, "--batch",
+                         6, "--out", tmp_path / name / "teacher"]):
+            argv = [*program, "optical.py", *command, "--data", tmp_path / "data", "--accumulate", parts,
+                    "--log-every", 1, "--device", "cpu", "--threads", 1, "--precision", "float32"]
+            done = subprocess.run([*map(str, argv)], cwd=ROOT, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+    for kind in ("encoder", "teacher"):
+        logs = [optical.read_jsonl(tmp_path / name / kind / "train.jsonl") for name in ("one", "two")]
+        same = [key for key in logs[0][0] if key not in ("seconds", "tokens_per_s", "memory_gb")]
+        assert len(logs[0]) == len(logs[1]) > 3 and "loss" in same and "grad_norm" in same
+        for a, b in zip(*logs):
+            assert [a[key] for key in same] == pytest.approx([b[key] for key in same], rel=1e-6)
+        weights = [(tmp_path / name / kind / "model.safetensors").read_bytes() for name in ("one", "two")]
+        assert weights[0] == weights[1]                                          # bit for bit
+        assert not (tmp_path / "two" / (kind + ".part")).exists()
+    done = subprocess.run([*two, "optical.py", "subwords", "--data", tmp_path / "data", "--teacher", tmp_path / "one" /
+                           "teacher", "--out", tmp_path / "x.json"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 0 and "subwords under torchrun: only pretrain and teacher" in done.stderr
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_step(tmp_path):

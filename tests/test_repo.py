@@ -13,7 +13,8 @@ from conftest import ROOT
 sys.path.append(str(ROOT / "results"))
 import publish  # noqa: E402
 
-MODULES = ["ot", "data", "evaluate", "baselines", "mini", "optical", "nmt", "studies"]
+MODULES = ["ot", "data", "evaluate", "baselines", "mini", "optical", "nmt", "studies", "paper",
+           "rehearse"]
 PROFILES = sorted(path.parent.name for path in (ROOT / "results").glob("*/scores.json"))
 
 
@@ -33,13 +34,16 @@ def test_a_leaf_imports_none_of_our_modules(name):
     assert not {module for module, _ in imports(name)} & set(MODULES)
 
 
-def test_data_imports_mini_only_inside_a_function():
-    assert {(m, top) for m, top in imports("data") if m in MODULES} == {("mini", False)}
+def test_data_imports_the_profiles_only_inside_a_function():
+    assert {(m, top) for m, top in imports("data") if m in MODULES} == {("mini", False), ("paper", False)}
+    assert {m for m, _ in imports("paper")} & set(MODULES) == {"data"}
 
 
-def test_optical_imports_the_leaves_and_nothing_but_nmt_and_studies_imports_optical():
-    assert {m for m, _ in imports("optical")} & set(MODULES) == {"baselines", "data", "evaluate", "ot"}
-    assert [name for name in MODULES if "optical" in {m for m, _ in imports(name)}] == ["nmt", "studies"]
+def test_optical_imports_the_leaves_and_nothing_but_the_studies_around_it_imports_optical():
+    assert {m for m, top in imports("optical") if top} & set(MODULES) == {"baselines", "data", "evaluate", "ot"}
+    assert ("rehearse", False) in imports("optical")
+    assert [name for name in MODULES if "optical" in {m for m, _ in imports(name)}] == [
+        "nmt", "studies", "rehearse"]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -269,6 +269,9 @@ def test_plan_prints_every_stage_and_runs_nothing(tmp_path):
     own = run_all("real", PLAN="1", OUT=str(out), WIKI="wikiclir", DICTIONARY="muse", TABLES="5").stdout
     assert "--strict --wiki wikiclir --dictionary muse" in own and "--methods code-switch wikiclir contrastive optical" in own
     assert own.count(f"--lexicon {out}/data/dictionary {out}/lexicon --translations") == 3   # tune, distil, mix
+    paper = run_all("paper", PLAN="1", OUT=str(out), CLEF="disc", MIRROR="files").stdout
+    assert "data.py prepare paper" in paper and "--mirror files" in paper and "--clef disc" in paper
+    assert f"--translations {out}/data/translations {out}/s1/nmt" in paper and "--steps 100000" in paper
     low = run_all("mini", PLAN="1", OUT=str(out), LANGS="sw so", TABLES="7").stdout
     assert "] share-s1:" not in low                                # a share of low-resource ones takes both kinds
     real = run_all("real", PLAN="1", OUT=str(out), TABLES="3 8 9 10", MODELS="some/model").stdout
