@@ -349,9 +349,31 @@ def maxsim(query, query_mask, doc, doc_mask):
 
 def token_maxima(query, doc, doc_mask):
     """The inner max of equation (2), a document's best token: (Q, N, H), (D, L, H), (D, L) -> (Q, N, D)."""
-    (Q, N, H), (D, L, _) = query.shape, doc.shape
-    sim = (query.reshape(Q * N, H).float() @ doc.reshape(D * L, H).float().T).view(Q, N, D, L)
-    return sim.masked_fill(~doc_mask, -torch.inf).amax(-1)                       # (Q, N, D)
+    return TokenMaxima.apply(query.float(), doc.float(), doc_mask)
+
+
+class TokenMaxima(torch.autograd.Function):
+    """token_maxima, whose backward pass remembers where the maxima are and not all similarities.
+
+    The gradient of a maximum goes to one token, of equal ones to the first.
+    """
+
+    @staticmethod
+    def forward(ctx, query, doc, doc_mask):
+        (Q, N, H), (D, L, _) = query.shape, doc.shape
+        sim = (query.reshape(Q * N, H) @ doc.reshape(D * L, H).T).view(Q, N, D, L)
+        best, place = sim.masked_fill_(~doc_mask, -torch.inf).max(-1)            # (Q, N, D)
+        ctx.save_for_backward(query, doc, place)
+        return best
+
+    @staticmethod
+    def backward(ctx, gradient):
+        query, doc, place = ctx.saved_tensors
+        (Q, N, H), (D, L, _) = query.shape, doc.shape
+        g = gradient.new_zeros(Q, N, D, L).scatter_(-1, place[..., None], gradient[..., None])
+        g = g.view(Q * N, D * L)
+        return (g @ doc.reshape(D * L, H)).view_as(query), (
+            (g.T @ query.reshape(Q * N, H)).view_as(doc) if ctx.needs_input_grad[1] else None), None
 
 
 # -------------------------------------------------------------------------------------- 3. Training

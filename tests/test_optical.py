@@ -78,6 +78,23 @@ def test_maxsim_gradient_is_that_of_central_differences():
     assert torch.allclose(b.grad.double(), d.grad, atol=1e-6)
 
 
+def test_the_gradient_of_the_maxima_is_autograds_own():
+    leaves, mask = [unit(3, 4, 8, seed=1), unit(5, 6, 8, seed=2)], ragged_mask([6, 1, 3, 6, 2], 6)
+    weight = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(3))
+    found = []
+    for function in (optical.token_maxima, lambda q, d, mask: torch.einsum("qnh,dlh->qndl", q, d).masked_fill(
+            ~mask, -torch.inf).amax(-1)):
+        q, d = (leaf.clone().requires_grad_() for leaf in leaves)
+        best = function(q, d, mask)
+        (best * weight).sum().backward()
+        found.append((best.detach(), q.grad, d.grad))
+    for ours, autograd in zip(*found):
+        assert torch.allclose(ours, autograd, atol=1e-6)
+    q, d = leaves[0], leaves[1].clone().requires_grad_()
+    optical.token_maxima(q, d[:, :1].expand(-1, 6, -1), mask).sum().backward()       # six equal tokens
+    assert torch.allclose(d.grad[:, 0], q.sum((0, 1)).expand(5, -1), atol=1e-5)
+
+
 def reference_maxsim(q, q_mask, d, d_mask):
     rows = []
     for i in range(len(q)):
