@@ -991,12 +991,14 @@ def _plain(rows, table, measure):
     """Any other table: methods by test sets, with the means over all, low- and high-resource ones."""
     cells = pivot(rows, table, measure)
     heads = {column: row for line in cells.values() for column, row in line.items()}
+    heads = dict(sorted(heads.items(), key=lambda item: ("low", "high", None).index(item[1].get("class"))))
     groups = {"mean": list(heads)} | {f"{g} mean": [c for c in heads if heads[c].get("class") == g]
                                       for g in ("low", "high")}
     if not groups["low mean"] or not groups["high mean"]:
         groups = {"mean": list(heads)}
     lines = []
-    for method, line in cells.items():
+    for method, line in cells.items() if table == "10" else sorted(
+            cells.items(), key=lambda item: method_order(item[0])):
         texts = [f"{line[c]['value']:.3f}" + (f" ± {line[c]['std']:.3f}" if "std" in line[c] else "")
                  if c in line else "" for c in heads]
         means = [f"{np.mean([line[c]['value'] for c in some]):.3f}" if line.keys() >= set(some) else ""

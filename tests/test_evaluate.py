@@ -820,3 +820,14 @@ def test_a_run_may_come_through_a_pipe(tmp_path):
     done = subprocess.run([sys.executable, str(SOURCE), "trec", "-m", "map", str(tmp_path / "qrels"), "-"],
                           input=R, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, ONE), done.stderr
+
+
+def test_other_tables_list_settings_as_numbers_and_low_resource_languages_first():
+    rows = [{"table": "7", "method": method, "lang": lang, "measure": "accuracy", "value": value, "n_queries": 4,
+             "seeds": [1], "name": name, "class": kind, "signature": "accuracy|nq:4"}
+            for method, value in (("share=0.5", 0.5), ("share=1", 0.25), ("share=0", 0.75))
+            for lang, name, kind in (("de", "German", "high"), ("sw", "Swahili", "low"))]
+    lines = ev.tables(rows).splitlines()
+    assert lines[2] == "| method | Swahili | German | mean | low mean | high mean |"
+    assert [line.split(" | ")[0] for line in lines[4:7]] == ["| share=0", "| share=0.5", "| share=1"]
+    assert lines[5] == "| share=0.5 | 0.500 | 0.500 | 0.500 | 0.500 | 0.500 |"
