@@ -91,7 +91,12 @@ export TOKENIZERS_PARALLELISM=false   # the tokenizer's threads and torch's woul
 
 if [ "$profile" = test ]; then
     set_up requirements-dev.txt
-    exec "$PYTHON" -m pytest -q tests
+    workers=()
+    if "$PYTHON" -c "import xdist" 2> /dev/null; then
+        export OMP_NUM_THREADS=1     # two workers, a core each
+        workers=(-n 2 --dist loadfile)
+    fi
+    exec "$PYTHON" -m pytest -q "${workers[@]}" tests
 fi
 set_up requirements.txt
 
