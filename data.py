@@ -86,11 +86,15 @@ def source(name, base, files, licence, cite, format, profile="real", parents=0, 
             "profile": profile, "parents": parents, "sums": sums, "sizes": sizes, "hub": hub}
 
 
+def opus_file(lang):
+    """The name of OPUS's zip of a language and English: its two aligned files, languages in order."""
+    return f"{'-'.join(sorted(('en', lang)))}.txt.zip"
+
+
 def opus(corpus, version, langs, licence, cite, **more):
-    """The row of an OPUS corpus: a zip of two aligned files for each language with English."""
+    """The row of an OPUS corpus."""
     return source(corpus.lower(), f"https://object.pouta.csc.fi/OPUS-{corpus}/{version}/moses/",
-                  [f"{'-'.join(sorted(('en', x)))}.txt.zip" for x in langs], licence, cite, "moses",
-                  parents=3, **more)
+                  [opus_file(lang) for lang in langs], licence, cite, "moses", parents=3, **more)
 
 
 SOURCES = {row["name"]: row for row in [
@@ -202,6 +206,16 @@ SOURCES = {row["name"]: row for row in [
 
 
 # ------------------------------------------------------------------------------------- finding, fetching
+def verify_or_remove(path, checksum):
+    """As `verify`, where there is a checksum; a wrong file goes, or the next call would resume or take it."""
+    try:
+        if checksum:
+            verify(path, checksum)
+    except ValueError:
+        path.unlink()
+        raise
+
+
 def verify(path, checksum):
     """Raise ValueError unless the file's digest starts with `checksum`, "algorithm:hex digits"."""
     algorithm, expected = checksum.split(":")
@@ -316,10 +330,8 @@ def download(url, path, checksum=None, tries=5, timeout_s=60):
     else:
         raise ValueError(f"{url}: {problem}, after {tries} tries; the same command goes on from there")
     try:
-        if checksum:
-            verify(part, checksum)
+        verify_or_remove(part, checksum)
     except ValueError as e:
-        part.unlink()                                                  # N.B. or the next call would resume it
         raise ValueError(f"{url}: {e}") from None
     os.replace(part, path)
     return path
@@ -347,12 +359,7 @@ def hub_download(repo, file, folder, checksum=None):
         why = f"HTTP {status}" if status else clean(str(e)).split(". ")[0]
         raise ValueError(f"{where}: {why}; the same command tries again; if you have the file, put it into "
                          "MIRROR") from None
-    try:
-        if checksum:
-            verify(path, checksum)
-    except ValueError:
-        path.unlink()                                                  # N.B. or the next call would take it
-        raise
+    verify_or_remove(path, checksum)
     return path
 
 
@@ -530,21 +537,22 @@ def read_pairs(english, source=None, lang="", count=None):
     """Yield (english, source) of two aligned files, one TMX (give `lang`), or one TSV; empty sides go."""
     count = count or Count()
     tmx = re.search(r"\.tmx(\.\w+)?$", str(english))
-    rows = aligned(english, source) if source else read_tmx(english, lang) if tmx else _columns(english, 2)
-    for e, s in rows:
-        count.read += 1
+    rows = (aligned(english, source) if source else read_tmx(english, lang) if tmx else
+            (map(clean, row) for row in columns(english, "", 2)))
+    for e, s in count.each(rows):
         if e and s:
             yield e, s
         else:
             count.skip("empty side")
 
 
-def _columns(path, n):
-    for number, line in lines(path):
+def columns(path, member, n):
+    """Yield the n columns of a tab-separated file, or of an archive's member, as they are."""
+    for number, line in lines(path, member):
         row = line.split("\t")
         if len(row) != n:
             raise ValueError(f"{path}:{number}: {len(row)} columns by tab, expected {n}: {line[:60]!r}")
-        yield tuple(map(clean, row))
+        yield row
 
 
 def read_bitext(path):
@@ -602,17 +610,23 @@ def read_links(path):
     return pairs
 
 
+def json_lines(path):
+    """Yield (line number, line, value) of a JSON-lines file; blank lines are skipped."""
+    for number, line in lines(path):
+        if line.strip():
+            try:
+                value = json.loads(line)
+            except json.JSONDecodeError as e:
+                raise ValueError(f"{path}:{number}: not JSON, {e.msg} at column {e.colno}") from None
+            yield number, line, value
+
+
 def read_afriqa(path):
     """Yield {id, question, english, context, title} of AfriQA JSON lines; a null or missing text is ""."""
     seen = set()
-    for number, line in lines(path):
-        if not line.strip():
-            continue
+    for number, line, record in json_lines(path):
         try:
-            record = json.loads(line)
             row = {"id": str(record["id"])}
-        except json.JSONDecodeError as e:
-            raise ValueError(f"{path}:{number}: not JSON, {e.msg} at column {e.colno}") from None
         except (KeyError, TypeError):
             raise ValueError(f"{path}:{number}: expected an object with an id, got {line[:60]!r}") from None
         if row["id"] in seen:
@@ -691,18 +705,14 @@ def read_clirmatrix(path, articles):
     A query is a title, its article the English mate, grade 6. Lower grades are not used: BM25 gave them.
     """
     titles = {}
-    for number, line in lines(path):
-        if line.strip():
-            try:
-                row = json.loads(line)
-                title, mate = clean(row["src_query"]), [d for d, grade in row["tgt_results"] if grade == 6]
-            except json.JSONDecodeError as e:
-                raise ValueError(f"{path}:{number}: not JSON, {e.msg} at column {e.colno}") from None
-            except (KeyError, TypeError, ValueError, AttributeError) as e:
-                why = f"{type(e).__name__}: {e}"
-                raise ValueError(f"{path}:{number}: not CLIRMatrix's format ({why})") from None
-            if title and mate:
-                titles.setdefault(str(mate[0]), title)
+    for number, _, row in json_lines(path):
+        try:
+            title, mate = clean(row["src_query"]), [d for d, grade in row["tgt_results"] if grade == 6]
+        except (KeyError, TypeError, ValueError, AttributeError) as e:
+            why = f"{type(e).__name__}: {e}"
+            raise ValueError(f"{path}:{number}: not CLIRMatrix's format ({why})") from None
+        if title and mate:
+            titles.setdefault(str(mate[0]), title)
     for number, line in lines(articles):
         docid, tab, text = line.partition("\t")
         if not tab:
@@ -936,7 +946,7 @@ def dictionaries(files, kind, langs, counts):
     for lang in langs:
         count, code, both = Count(f"{kind} {lang}"), ISO.get(lang, lang), ([], [])
         if kind == "xlent":
-            path = files.find(kind, f"{'-'.join(sorted(('en', code)))}.txt.zip")
+            path = files.find(kind, opus_file(code))
             pairs = list(count.each(aligned(path, path, members=(".en", f".{code}")))) if path else []
             both = counted(pairs), counted((x, e) for e, x in pairs)
         elif code in MUSE:
@@ -1187,18 +1197,19 @@ def load_manifest(folder):
 
 def load_collection(folder):
     """What write_collection wrote, in memory again."""
-    root, c, wiki, parallel, words = Path(folder), load_manifest(folder), {"titles": {}}, {}, {}
-    translations = {}
+    root, c, wiki = Path(folder), load_manifest(folder), {"titles": {}}
+    parts = {"parallel": {}, "dictionaries": {}, "translations": {}}
     for lang, row in c["langs"].items():
         if paths := row.pop("parallel", None):
-            parallel[lang] = {kind: read_tsv(root / path) for kind, path in paths.items()}
+            parts["parallel"][lang] = {kind: read_tsv(root / path) for kind, path in paths.items()}
         if paths := row.pop("wiki", None):
             wiki["titles"][lang] = read_tsv(root / paths["queries"])
             wiki["docs"] = read_tsv(root / paths["docs"])
         if path := row.pop("translations", None):
-            translations[lang] = read_tsv(root / path)
+            parts["translations"][lang] = read_tsv(root / path)
         if paths := row.pop("dictionary", None):
-            words[lang] = tuple([tuple(line.split("\t")) for _, line in lines(root / path)] for path in paths)
+            parts["dictionaries"][lang] = tuple(
+                [tuple(line.split("\t")) for _, line in lines(root / path)] for path in paths)
     c["bitext"] = {lang: {k: read(root / path) if (path := row.pop(k)) else None for k, read in [
         ("train", read_bitext), ("dev", read_bitext), ("train_links", read_links), ("dev_links", read_links)]}
         for lang, row in c["langs"].items()}
@@ -1210,9 +1221,7 @@ def load_collection(folder):
         c[kind] = [t | {k: readers.get(k, read_tsv)(root / t[k]) for k in ("queries", "english", "qrels")}
                    for t in c[kind]]
     c |= {"wiki": wiki} if wiki["titles"] else {}
-    c |= {"parallel": parallel} if parallel else {}
-    c |= {"dictionaries": words} if words else {}
-    c |= {"translations": translations} if translations else {}
+    c |= {part: rows for part, rows in parts.items() if rows}
     return {k: v for k, v in c.items() if k not in ("version", "sha256")}
 
 

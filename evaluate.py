@@ -997,8 +997,8 @@ def _plain(rows, table, measure):
     if not groups["low mean"] or not groups["high mean"]:
         groups = {"mean": list(heads)}
     lines = []
-    for method, line in cells.items() if table == "10" else sorted(
-            cells.items(), key=lambda item: method_order(item[0])):
+    for method in cells if table == "10" else sorted(cells, key=method_order):     # 10: as it was written
+        line = cells[method]
         texts = [f"{line[c]['value']:.3f}" + (f" ± {line[c]['std']:.3f}" if "std" in line[c] else "")
                  if c in line else "" for c in heads]
         means = [f"{np.mean([line[c]['value'] for c in some]):.3f}" if line.keys() >= set(some) else ""

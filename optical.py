@@ -225,11 +225,9 @@ class Tokens:
     Written once by `encode`, a part at a time, and read where they are needed: they take no memory.
     """
 
-    def __init__(self, folder, index=None):
-        self.flat = np.memmap(Path(folder) / "ids.int32", np.int32, "r")
-        self.offsets = np.load(Path(folder) / "offsets.npy")                     # (texts + 1,)
-        self.folder, self.index = folder, np.arange(len(self.offsets) - 1) if index is None else index
-        self.lengths = np.diff(self.offsets)[self.index]                         # (texts,)
+    def __init__(self, flat, offsets, index):
+        self.flat, self.offsets, self.index = flat, offsets, index
+        self.lengths = offsets[index + 1] - offsets[index]                       # (texts,)
 
     def __len__(self):
         return len(self.index)
@@ -243,7 +241,7 @@ class Tokens:
 
     def take(self, index):
         """These texts only, as Tokens."""
-        return Tokens(self.folder, self.index[index])
+        return Tokens(self.flat, self.offsets, self.index[index])
 
     @classmethod
     def encode(cls, folder, encoder, texts, kind, max_tokens=None, chunk=20_000):
@@ -264,7 +262,8 @@ class Tokens:
                 os.replace(part, folder)
         if (folder / "sha256").read_text() != sha256.hexdigest():
             raise ValueError(f"{folder}: holds tokens of other texts; delete it or choose another folder")
-        return cls(folder)
+        offsets = np.load(folder / "offsets.npy")                                # (texts + 1,)
+        return cls(np.memmap(folder / "ids.int32", np.int32, "r"), offsets, np.arange(len(texts)))
 
 
 class Vectors:
@@ -296,10 +295,13 @@ class Vectors:
         return fill(mask, [self.norms[self.offsets[i]:self.offsets[i + 1]] for i in index])
 
     @classmethod
-    def encode(cls, folder, encoder, texts, kind, max_tokens=None, batch_tokens=8192, name=""):
-        """Encode `texts` (a list) as `kind` into `folder`, or open what an earlier run left there, whole."""
+    def encode(cls, folder, encoder, texts, kind, max_tokens=None, batch_tokens=8192, name="", rows=None):
+        """Encode `texts` (a list) as `kind` into `folder`, or open what an earlier run left there, whole.
+
+        rows: their token ids, where these are known already.
+        """
         folder = Path(folder)
-        rows = encoder.tokens(texts, kind, max_tokens)
+        rows = encoder.tokens(texts, kind, max_tokens) if rows is None else rows
         lengths = [len(row) for row in rows]
         print(f"  {name or folder.name}: {len(rows):,} texts, {sum(lengths):,} tokens", flush=True)
         with locked(folder):
@@ -813,7 +815,8 @@ class Bitext:
         if kind not in self._vectors:
             self._vectors[kind] = Vectors.encode(
                 self.cache / f"{kind}-{len(self.english)}", self.teacher, self.english, kind, self.max_tokens,
-                name=f"teacher vectors of {self.lang} bitext, as {kind}")
+                name=f"teacher vectors of {self.lang} bitext, as {kind}",
+                rows=self.english_rows if kind == "query" else None)
         return self._vectors[kind]
 
     def idf(self, side, index, mask):
@@ -1170,10 +1173,10 @@ def search_command(args):
             log.write(json.dumps(spent) + "\n")
         return spent
 
-    pairs = able(args.data, list(dict.fromkeys(test["lang"] for test in tests.values())), args.methods)
+    known = able(args.data, list(dict.fromkeys(test["lang"] for test in tests.values())), args.methods)
     share_out("search", {(name, method): Path(args.out) / name / f"{method}.s{args.seed}.trec"
-                         for name, test in tests.items() for lang, method in pairs if lang == test["lang"]},
-              one)
+                         for name, test in tests.items() for method in args.methods
+                         if (test["lang"], method) in known}, one)
 
 
 def rerank(args):

@@ -14,7 +14,6 @@ the host that serves it today; triples are drawn by chance from the published on
 """
 import html
 import itertools
-import json
 import math
 import random
 import re
@@ -64,15 +63,9 @@ def sample_lines(path, member, n, seed):
     return found, total
 
 
-def read_jsonl(path, *keys, member=""):
+def read_jsonl(path, *keys):
     """Yield the objects of a JSON-lines file, which must have `keys`; blank lines are skipped."""
-    for number, line in data.lines(path, member):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as e:
-            raise ValueError(f"{path}:{number}: not JSON, {e.msg} at column {e.colno}") from None
+    for number, line, record in data.json_lines(path):
         if not isinstance(record, dict) or not record.keys() >= set(keys):
             raise ValueError(f"{path}:{number}: expected an object with {', '.join(keys)}, got {line[:60]!r}")
         yield record
@@ -266,8 +259,10 @@ def clef(folder, files, langs, counts):
             found |= read_topics(path)
         if lang in CIRAL:                                                # CIIR has the same two languages
             paths = [(path, "") for path in matching(rf"_{CIRAL[lang]}\.txt$", "")]
-            path = None if paths else files.find("ciir", "ictir19_simulate_low_resource.zip")
-            for path, member in paths or [(path, f"_{CIRAL[lang].upper()}.txt")] * bool(path):
+            zipped = None if paths else files.find("ciir", "ictir19_simulate_low_resource.zip")
+            if zipped:
+                paths = [(zipped, f"_{CIRAL[lang].upper()}.txt")]
+            for path, member in paths:
                 found |= read_ciir_topics(path, member)
         return {topic: " ".join(filter(None, fields)) for topic, fields in found.items()}
 
@@ -304,15 +299,6 @@ MARCO = [                             # source, {part: (file, member)}; the firs
                  "triples": ("qidpidtriples.train.full.2.tsv.gz", "")})]
 
 
-def columns(path, member, n):
-    """Yield the n columns of a tab-separated file."""
-    for number, line in data.lines(path, member):
-        row = line.split("\t")
-        if len(row) != n:
-            raise ValueError(f"{path}:{number}: {len(row)} columns by tab, expected {n}: {line[:60]!r}")
-        yield row
-
-
 def marco(files, counts, seed, triples, dev=200, pool=20_000):
     """The teacher's training data: `triples` of MS MARCO's, drawn by chance, and the passages they name.
 
@@ -337,16 +323,17 @@ def marco(files, counts, seed, triples, dev=200, pool=20_000):
     count.read = total
     count.skip(f"not among the {triples:,} drawn", total - len(rows))
     counts.append(count.row())
-    queries = dict(columns(*paths["queries"], 2))
+    queries = dict(data.columns(*paths["queries"], 2))
     dev_qrels = {}
-    for qid, _, pid, grade in columns(*paths["dev_qrels"], 4):
+    for qid, _, pid, grade in data.columns(*paths["dev_qrels"], 4):
         dev_qrels.setdefault(qid, {})[pid] = int(grade)
     rng = random.Random(f"{seed}/dev")
-    dev_queries = dict(columns(*paths["dev_queries"], 2))
+    dev_queries = dict(data.columns(*paths["dev_queries"], 2))
     asked = sorted(rng.sample(sorted(dev_queries.keys() & dev_qrels.keys()), min(dev, len(dev_qrels))))
     wanted = {pid for _, positive, negatives in rows for pid in (positive, *negatives)}
     own = {pid for qid in asked for pid in dev_qrels[qid]}
-    texts = {pid: data.clean(text) for pid, text in columns(*paths["docs"], 2) if pid in wanted or pid in own}
+    texts = {pid: data.clean(text) for pid, text in data.columns(*paths["docs"], 2)
+             if pid in wanted or pid in own}
     missing = next((pid for pid in sorted(wanted | own) if pid not in texts), None)
     missing = missing or next((qid for qid, *_ in rows if qid not in queries), None)
     if missing:
@@ -365,7 +352,7 @@ def opus(files, corpus, lang, counts, pairs, seed):
 
     Half as many again are drawn as are wanted, for the filters to take from.
     """
-    zipped = files.find(corpus, f"{'-'.join(sorted(('en', lang)))}.txt.zip")
+    zipped = files.find(corpus, data.opus_file(lang))
     flores = files.find("flores", "flores200_dataset.tar.gz")
     if zipped is None or flores is None:
         return None
@@ -433,5 +420,5 @@ def collection(langs=None, mirror=None, seed=1, smoke=False, cache=None, corpus=
         path = files.find("mmarco", f"data/google/queries/train/{MMARCO[lang]}_queries.train.tsv")
         if path:
             made.setdefault("translations", {})[lang] = {
-                qid: data.clean(text) for qid, text in columns(path, "", 2) if qid in train["queries"]}
+                qid: data.clean(text) for qid, text in data.columns(path, "", 2) if qid in train["queries"]}
     return data.cut(made) if smoke else made

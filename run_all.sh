@@ -134,9 +134,6 @@ elif [ "$profile" = paper ]; then
     first_lang=${langs:-sw} low_resource="sw so tl mr"
     export JOBS=${JOBS:-1}
     translator=${NMT:-facebook/nllb-200-distilled-600M}
-    alone=() shared=()
-    machine+=(--precision "${PRECISION:-auto}")
-    encoder=${ENCODER:-google-bert/bert-base-multilingual-uncased}
     teacher=(--dim 128 --query-tokens 32 --doc-tokens 180 --augment --steps 100000 --batch 32 --negatives 1
              --lr 3e-6)
     student=(--batch 128 --max-tokens 64 --negatives 1)
@@ -145,7 +142,6 @@ elif [ "$profile" = paper ]; then
     nmt_grid=(3e-5 1e-4 3e-4)
     study_langs=${langs:-sw} mix_langs=${langs:-sw so fi de}
     tables=${TABLES:-1 2}      # the others: days more
-    models=${MODELS:-}
     sizes=(1000 10000 100000) lexicon_sizes=(1000 10000)
     bitext=(--pairs 100000)    # of IBM Model 1: memory
     prepare+=(--bitext "${BITEXT:-ccaligned}")
@@ -154,9 +150,6 @@ else
     first_lang=${langs:-swa} low_resource="swa hau ibo twi yor zul"
     export JOBS=${JOBS:-$((most < 2 ? most : 2))}
     translator=${NMT:-none}
-    alone=() shared=()
-    machine+=(--precision "${PRECISION:-auto}")
-    encoder=${ENCODER:-google-bert/bert-base-multilingual-uncased}
     teacher=(--dim 128 --query-tokens 32 --doc-tokens 180 --epochs 1 --batch 32 --mine 8 --negatives 1
              --lr 5e-5)
     student=(--batch 64 --max-tokens 64 --mine 8)
@@ -165,11 +158,14 @@ else
     nmt_grid=(3e-4 1e-3)
     study_langs=${langs:-swa} mix_langs=${langs:-swa}
     tables=${TABLES:-1 2}      # the others: hours a language on a CPU; 8 and 10 lack their data
-    models=${MODELS:-}         # encoders of table 9, beside ENCODER
     sizes=(250 1000 4000) lexicon_sizes=(1000 4000)
     prepare+=(--strict)   # no passage of a test question is a training passage
 fi
 if [ "$profile" != mini ]; then
+    encoder=${ENCODER:-google-bert/bert-base-multilingual-uncased}
+    models=${MODELS:-}         # encoders of table 9, beside ENCODER
+    machine+=(--precision "${PRECISION:-auto}")
+    alone=() shared=()
     [ -z "${MIRROR:-}" ] || prepare+=(--mirror "$MIRROR")
     if [ -n "${WIKI:-}" ]; then prepare+=(--wiki "$WIKI") supervised+=(wikiclir); fi
     if [ -n "${DICTIONARY:-}" ]; then

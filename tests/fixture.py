@@ -14,6 +14,7 @@ import json
 import sys
 import tarfile
 import zipfile
+from functools import partial
 from pathlib import Path
 
 FIRST = "Amina Baraka Chiku Dalila Enzi Farida Gasira Hamisi Imani Juma Kito Lulu".split()
@@ -79,12 +80,38 @@ def squad(people, lang):
     return {"version": "1.1", "data": articles}
 
 
+def make(folder, name, content):
+    """Write a file below `folder`, text or bytes; returns its path."""
+    path = Path(folder) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def zipped(members):
+    """The bytes of a zip archive of {name: text or bytes}."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
+    return stream.getvalue()
+
+
+def tarred(members):
+    """The bytes of a tar.gz archive of {name: text or bytes}."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, content in members.items():
+            content = content if isinstance(content, bytes) else content.encode()
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return gzip.compress(stream.getvalue(), mtime=0)
+
+
 def write(folder):
     """Write every file below `folder`, laid out as in the publishers' repositories."""
-    def put(name, text):
-        path = Path(folder) / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(text.encode())
+    put = partial(make, folder)
 
     def put_rows(name, rows):
         put(name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
@@ -114,51 +141,25 @@ def write(folder):
         put(f"xquad-r/{lang}.json", json.dumps(squad(range(0, 16), lang), ensure_ascii=False))
     units = "".join(f'<tu tuid="{n}"><tuv xml:lang="en"><seg>{passage(n)}</seg></tuv>'
                     f'<tuv xml:lang="sw"><seg>{passage(n, "swa")}</seg></tuv></tu>\n' for n in range(10))
-    (Path(folder) / "tico19").mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(Path(folder) / "tico19" / "all.en-sw.tmx.zip", "w") as archive:
-        archive.writestr(zipfile.ZipInfo("all.en-sw.tmx"),
-                         '<?xml version="1.0" encoding="UTF-8"?>\n<tmx version="1.4"><header srclang="en"/>'
-                         f"<body>\n{units}</body></tmx>\n")
+    put("tico19/all.en-sw.tmx.zip", zipped({
+        "all.en-sw.tmx": '<?xml version="1.0" encoding="UTF-8"?>\n<tmx version="1.4"><header srclang="en"/>'
+                         f"<body>\n{units}</body></tmx>\n"}))
     for name, text in (("DOCS/en.tsv.gz", "".join(f"{n}\t{passage(n)}\n" for n in range(60))),
                        ("BI-139/base/sw/sw.en.train.base.jl.gz", "".join(json.dumps(
                            {"src_id": str(n), "src_query": f"{person(n)['s']} {JOBS['swa'][n % 6]}",
                             "tgt_results": [[str(n), 6], [str(n - 1), 2]]}) + "\n" for n in range(20, 60)))):
-        path = Path(folder) / "clirmatrix" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(gzip.compress(text.encode(), mtime=0))
-    zipped = Path(folder) / "OPUS-XLEnt/v1.2/moses/en-sw.txt.zip"
-    zipped.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(zipped, "w") as archive:
-        for side, code in (("en", "en"), ("sw", "swa")):
-            lines = "".join(f"{job}\n" for job in JOBS[code])
-            archive.writestr(zipfile.ZipInfo(f"XLEnt.en-sw.{side}"), lines)
+        put(f"clirmatrix/{name}", gzip.compress(text.encode(), mtime=0))
+    put("OPUS-XLEnt/v1.2/moses/en-sw.txt.zip", zipped({
+        f"XLEnt.en-sw.{side}": "".join(f"{job}\n" for job in JOBS[code])
+        for side, code in (("en", "en"), ("sw", "swa"))}))
 
 
 def write_paper(folder):
     """Small files of the paper profile in Swahili and German, laid out as published; clef/ is CLEF."""
-    def put(name, content):
-        path = Path(folder) / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    put = partial(make, folder)
 
     def rows(*columns):
         return "".join("\t".join(map(str, row)) + "\n" for row in columns)
-
-    def packed(members):
-        stream = io.BytesIO()
-        with tarfile.open(fileobj=stream, mode="w") as archive:
-            for name, text in members.items():
-                info = tarfile.TarInfo(name)
-                info.size = len(text.encode())
-                archive.addfile(info, io.BytesIO(text.encode()))
-        return gzip.compress(stream.getvalue(), mtime=0)
-
-    def zipped(name, members):
-        path = Path(folder) / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(path, "w") as archive:
-            for member, text in members.items():
-                archive.writestr(zipfile.ZipInfo(member), text)
 
     def asked(people, code="en"):
         return rows(*((n * 3 + i, say(code, n, i, ASKS)) for n in people for i in range(3)))
@@ -172,14 +173,14 @@ def write_paper(folder):
     put("mmarco/data/qrels.dev.small.tsv", rows(*((n * 3 + i, 0, n, 1) for n in dev for i in range(3))))
     put("mmarco/data/triples.train.ids.small.tsv",
         rows(*((n * 3 + i, n, (n + 7) % 60) for n in train for i in range(3))))
-    put("flores/flores200_dataset.tar.gz", packed({
+    put("flores/flores200_dataset.tar.gz", tarred({
         f"flores200_dataset/dev/{name}.dev": "".join(say(code, n, i) + "\n" for n in dev for i in range(3))
         for name, code in (("eng_Latn", "en"), ("swh_Latn", "swa"), ("deu_Latn", "de"))}))
     for lang, code in texts.items():
         pair = "-".join(sorted(("en", lang)))
-        zipped(f"OPUS-CCAligned/v1/moses/{pair}.txt.zip", {"README": "x"} | {
+        put(f"OPUS-CCAligned/v1/moses/{pair}.txt.zip", zipped({"README": "x"} | {
             f"CCAligned.{pair}.{side}": "".join(say(name, n, i) + "\n" for n in range(60) for i in range(3))
-            for side, name in (("en", "en"), (lang, code))})
+            for side, name in (("en", "en"), (lang, code))}))
     for name, code in (("eng_Latn", "en"), ("swh_Latn", "swa"), ("deu_Latn", "de")):
         put(f"belebele/data/{name}.jsonl", "".join(json.dumps({
             "link": f"https://example.org/{n // 2}", "question_number": n % 2 * 2 + i,
@@ -219,9 +220,9 @@ def write_paper(folder):
         for n in range(21, 41)))
     ciir = "".join(f"query_id: C{n:03d}\ntitle: {say('swa', n, 0, ASKS)}\n"
                    f"description: {say('swa', n, 1, ASKS)}\n\n" for n in range(1, 41))
-    zipped("ciir/ictir19_simulate_low_resource.zip", {
+    put("ciir/ictir19_simulate_low_resource.zip", zipped({
         f"long_paper/clef-en-2000-2003-wo-narrative-Day-2_{name}.txt": text for name, text in (
-            ("SWAHILI", ciir), ("SOMALI", "query_id: C001\ntitle: Magaalo\n"))})
+            ("SWAHILI", ciir), ("SOMALI", "query_id: C001\ntitle: Magaalo\n"))}))
 
 
 if __name__ == "__main__":

@@ -7,34 +7,28 @@ import argparse
 import ast
 import gzip
 import hashlib
-import io
 import json
 import os
 import subprocess
 import sys
-import tarfile
 import threading
 import time
-import zipfile
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-import baselines  # noqa: E402
-import data  # noqa: E402
-import fixture  # noqa: E402
+import baselines
+import data
+import fixture
+from conftest import ROOT
+from fixture import make, tarred, zipped
 
 REAL = os.environ.get("MIRROR")
 
 
-@pytest.fixture(autouse=True)
-def no_environment(monkeypatch):
-    for name in ("MIRROR", "DOWNLOAD", "OFFLINE", "DATA_CACHE"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("no_environment")
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +36,6 @@ def mirror(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mirror")
     fixture.write(folder)
     return folder
-
-
-def make(folder, name, content):
-    path = Path(folder) / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return path
 
 
 def tree(folder):
@@ -85,22 +72,15 @@ def test_lines_end_at_newlines_only_and_marks_and_returns_go(tmp_path):
 def test_packed_files_read_like_plain_ones_whatever_their_name(tmp_path, pack):
     import lzma
     body = "a\té\nb\tü\n".encode()
-    path = tmp_path / "corpus"
-    if pack == "zip":
-        with zipfile.ZipFile(path, "w") as z:
-            z.writestr("folder/", "")
-            z.writestr("__MACOSX/._c.tsv", "x")
-            z.writestr("folder/c.tsv", body)
-    else:
-        path.write_bytes({"plain": bytes, "gz": gzip.compress, "xz": lzma.compress}[pack](body))
+    packed = {"plain": body, "gz": gzip.compress(body), "xz": lzma.compress(body),
+              "zip": zipped({"folder/": "", "__MACOSX/._c.tsv": "x", "folder/c.tsv": body})}
+    path = make(tmp_path, "corpus", packed[pack])
     assert data.read_tsv(path) == {"a": "é", "b": "ü"}
     assert data.read_tsv(make(tmp_path, "text", "PK1\tsounds like a zip")) == {"PK1": "sounds like a zip"}
 
 
 def test_a_zip_of_several_members_is_read_by_the_end_of_the_name(tmp_path):
-    with zipfile.ZipFile(tmp_path / "m.zip", "w") as z:
-        for name in ("x.en-sw.en", "x.en-sw.sw", "README"):
-            z.writestr(name, name + "\n")
+    make(tmp_path, "m.zip", zipped({name: name + "\n" for name in ("x.en-sw.en", "x.en-sw.sw", "README")}))
     assert list(data.lines(tmp_path / "m.zip", ".sw")) == [(1, "x.en-sw.sw")]
     with pytest.raises(ValueError, match="0 members end in '.fi', .* has x.en-sw.en, x.en-sw.sw, README"):
         list(data.lines(tmp_path / "m.zip", ".fi"))
@@ -131,10 +111,8 @@ def test_tmx_reads_plain_zipped_and_gzipped_alike(tmp_path):
     want = [("A & b", "C < d"), ("\u00e9", "x y")]
     assert list(data.read_pairs(make(tmp_path, "a.tmx", text), lang="sw")) == want
     assert list(data.read_pairs(make(tmp_path, "a.tmx.gz", gzip.compress(text.encode())), lang="sw")) == want
-    with zipfile.ZipFile(tmp_path / "a.tmx.zip", "w") as z:
-        z.writestr("README.md", "no")
-        z.writestr("all.tmx", text)
-    assert list(data.read_pairs(tmp_path / "a.tmx.zip", lang="sw")) == want
+    packed = make(tmp_path, "a.tmx.zip", zipped({"README.md": "no", "all.tmx": text}))
+    assert list(data.read_pairs(packed, lang="sw")) == want
 
 
 def test_tmx_reads_utf_16_external_doctypes_old_lang_and_inline_codes(tmp_path):
@@ -265,9 +243,7 @@ def test_a_file_whose_name_promises_another_packing_is_refused(tmp_path):
 
 
 def test_a_damaged_zip_member_is_refused(tmp_path):
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as z:
-        z.writestr("a.txt", "hello\n" * 100)
-    body = bytearray((tmp_path / "a.zip").read_bytes())
+    body = bytearray(zipped({"a.txt": "hello\n" * 100}))
     body[60] ^= 1
     with pytest.raises(ValueError, match="truncated or damaged zip file .*CRC"):
         list(data.lines(make(tmp_path, "a.zip", bytes(body))))
@@ -580,17 +556,6 @@ def test_squad_joins_the_teacher_when_asked(tmp_path):
 
 
 # ---------------------------------------------------------------------------- Wikipedia, dictionaries
-def tar(folder, name, members, cut=None):
-    """A tar.gz of {member: text}, its first `cut` bytes."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        for member, text in members.items():
-            info = tarfile.TarInfo(member)
-            info.size = len(text.encode())
-            archive.addfile(info, io.BytesIO(text.encode()))
-    return make(folder, name, packed.getvalue()[:cut])
-
-
 WIKICLIR = {
     "wiki-clir/english/wiki_en.queries": "7\tNile\tThe Nile is a river .\n8\tGoat\tA goat eats .\n9\tRome\tA city\n",
     "wiki-clir/swahili/en2sw.rel": "7 s1 2\n8 s1 1\n8\ts2\t2\n9 s3 2\n",
@@ -603,17 +568,17 @@ ARTICLES = "80\tSun is a star\n90\tGoat eats\n70\tNile  is a river\n"
 
 
 def test_wikiclir_turned_round_has_titles_and_their_english_mates(tmp_path):
-    path = tar(tmp_path, "wiki-clir.tar.gz", WIKICLIR)
+    path = make(tmp_path, "wiki-clir.tar.gz", tarred(WIKICLIR))
     assert list(data.read_wikiclir(path, "swahili", "sw")) == [
         ("Naili", "7", "Nile. The Nile is a river ."), ("Mbuzi", "8", "Goat. A goat eats .")]
     with pytest.raises(ValueError, match="no member ends in 'german/en2de.rel'"):
         list(data.read_wikiclir(path, "german", "de"))
     for member, text, message in (("swahili/en2sw.rel", "7 s1\n", "en2sw.rel:1: 2 columns, expected 3: '7 s1'"),
                                   ("english/wiki_en.queries", "7\n", "wiki_en.queries:1: 1 columns, expected 2")):
-        path = tar(tmp_path, "wiki-clir.tar.gz", WIKICLIR | {"wiki-clir/" + member: text})
+        path = make(tmp_path, "wiki-clir.tar.gz", tarred(WIKICLIR | {"wiki-clir/" + member: text}))
         with pytest.raises(ValueError, match=message):
             list(data.read_wikiclir(path, "swahili", "sw"))
-    path = tar(tmp_path, "wiki-clir.tar.gz", WIKICLIR, cut=150)
+    path = make(tmp_path, "wiki-clir.tar.gz", tarred(WIKICLIR)[:150])
     with pytest.raises(ValueError, match="truncated or damaged gz file"):
         list(data.read_wikiclir(path, "swahili", "sw"))
 
@@ -637,28 +602,20 @@ def test_a_muse_dictionary_has_a_pair_a_line_by_space_or_tab(tmp_path):
         list(data.read_muse(make(tmp_path, "en-de.txt", "a b c\n")))
 
 
-def moses(folder, name, **sides):
-    """A zip of OPUS: XLEnt.<pair>.<language> for each of `sides`."""
-    (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(folder / name, "w") as archive:
-        archive.writestr("README", "x")
-        for lang, text in sides.items():
-            archive.writestr(f"XLEnt.{name.split('.')[0]}.{lang}", text)
-
-
 def test_the_real_profile_takes_wikipedia_and_dictionaries_where_they_are(tmp_path, capsys):
     tmp_path, out = tmp_path / "mirror", tmp_path / "out"
     fixture.write(tmp_path)
     for argument, kind in (("wiki", "wikiclir"), ("wiki", "clirmatrix"), ("dictionary", "muse")):
         with pytest.raises(ValueError, match=f"{kind}: nothing found for hau in .*; python data.py check"):
             data.real_collection(["hau"], mirror=tmp_path, **{argument: kind})
-    tar(tmp_path, "wiki-clir.tar.gz", WIKICLIR | {
-        "wiki-clir/german/en2de.rel": "7 d1 2\n", "wiki-clir/german/wiki_de.documents": "d1\tNil\tFluss\n"})
+    make(tmp_path, "wiki-clir.tar.gz", tarred(WIKICLIR | {
+        "wiki-clir/german/en2de.rel": "7 d1 2\n", "wiki-clir/german/wiki_de.documents": "d1\tNil\tFluss\n"}))
     make(tmp_path, "clirmatrix/DOCS/en.tsv.gz", gzip.compress(ARTICLES.encode()))
     make(tmp_path, "clirmatrix/BI-139/base/sw/sw.en.train.base.jl.gz", gzip.compress(CLIRMATRIX.encode()))
     make(tmp_path, "dictionaries/en-de.txt", "goat ziege\n")
     make(tmp_path, "dictionaries/de-en.txt", "ziege goat\n")
-    moses(tmp_path / "OPUS-XLEnt/v1.2/moses", "en-sw.txt.zip", en="Nile\nNile\nRome\n", sw="Nili\nNili\nRoma\n")
+    make(tmp_path, "OPUS-XLEnt/v1.2/moses/en-sw.txt.zip", zipped({
+        "README": "x", "XLEnt.en-sw.en": "Nile\nNile\nRome\n", "XLEnt.en-sw.sw": "Nili\nNili\nRoma\n"}))
     c = data.real_collection(mirror=tmp_path, wiki="wikiclir", dictionary="muse")
     assert c["wiki"] == {"titles": {"swa": {"7": "Naili", "8": "Mbuzi"}, "de": {"7": "Nil"}},
                          "docs": {"7": "Nile. The Nile is a river .", "8": "Goat. A goat eats ."}}
@@ -678,7 +635,8 @@ def test_the_real_profile_takes_wikipedia_and_dictionaries_where_they_are(tmp_pa
     data.write_collection(c, out)
     assert (out / "dictionary/swa-en.txt").read_text() == "nili\tnile\t1.000000\nroma\trome\t1.000000\n"
     assert baselines.read_lexicon(out / "dictionary/swa-en.txt")["roma"] == {"rome": 1.0}
-    moses(tmp_path / "OPUS-XLEnt/v1.2/moses", "en-sw.txt.zip", en="Nile\n", sw="Nili\nRoma\n")
+    make(tmp_path, "OPUS-XLEnt/v1.2/moses/en-sw.txt.zip",
+         zipped({"XLEnt.en-sw.en": "Nile\n", "XLEnt.en-sw.sw": "Nili\nRoma\n"}))
     with pytest.raises(ValueError, match="zip .en has 1 lines, .*zip .sw has 2 lines"):
         data.real_collection(mirror=tmp_path, dictionary="xlent")
     assert data.main(["check", "--mirror", str(tmp_path), "--profile", "real"]) == 0
