@@ -176,9 +176,9 @@ fi
 first_lang=${first_lang%% *}
 translated=()
 if [ "$translator" != none ]; then translated=(nmt) supervised+=(translate-train); fi
-ablation=(epsilon=0.02 epsilon=0.05 epsilon=0.2 epsilon=0.5 plan=ipot plan=exact plan=unbalanced plan=uniform
-          plan=greedy cost=sqeuclidean marginals=idf marginals=norm init=bare augment layers=1)
-[ "$profile" = mini ] || ablation+=(max-tokens=32 max-tokens=128 steps=1200)
+ablation=(epsilon=0.05 epsilon=0.2 augment init=bare layers=1 marginals=idf plan=uniform epsilon=0.02
+          epsilon=0.5 plan=ipot plan=exact plan=unbalanced plan=greedy cost=sqeuclidean marginals=norm)
+[ "$profile" = mini ] || ablation=(max-tokens=32 steps=1200 "${ablation[@]}" max-tokens=128)
 if [ -n "$smoke" ]; then
     pretrain=(--vocab 1000 --hidden 32 --layers 2 --steps 20 --batch 32 --lr 1e-3)
     teacher=(--dim 32 --query-tokens 32 --doc-tokens 64 --steps 8 --batch 8 --negatives 1 --lr 5e-4)
