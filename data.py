@@ -226,6 +226,44 @@ def verify(path, checksum):
                          "that you trust into MIRROR")
 
 
+def sums_of(folder):
+    """{file below `folder`: [bytes, CRC-32]}, but for sums.json."""
+    found = {}
+    for path in sorted(Path(folder).rglob("*")):
+        if path.is_dir() or path.name == "sums.json":
+            continue
+        crc = 0
+        with open(path, "rb") as f:
+            while block := f.read(1 << 22):
+                crc = zlib.crc32(block, crc)
+        found[path.relative_to(folder).as_posix()] = [path.stat().st_size, crc]
+    return found
+
+
+def seal(folder, about=""):
+    """Write sums.json into a folder that is finished: what it is of, size and CRC-32 of every file in it."""
+    text = json.dumps({"about": about, "files": sums_of(folder)}, indent=1)
+    (Path(folder) / "sums.json").write_text(text + "\n", encoding="utf-8")
+
+
+def check_seal(folder, about=None):
+    """Raise ValueError unless a sealed folder is as it was sealed and, where `about` is given, of that."""
+    path = Path(folder) / "sums.json"
+    try:
+        sums = json.loads(path.read_text(encoding="utf-8"))
+        was, of = sums["files"], sums["about"]
+    except (OSError, ValueError, TypeError, KeyError):
+        raise ValueError(f"{path}: missing or damaged; delete {folder} and run the command again") from None
+    if about not in (None, of):
+        raise ValueError(f"{folder}: holds what was made of other texts or by another model; delete it or "
+                         "choose another folder")
+    now = sums_of(folder)
+    for name in was:
+        if now.get(name) != was[name]:
+            raise ValueError(f"{Path(folder) / name}: {'changed' if name in now else 'gone'} since it was "
+                             f"written; delete {folder} and run the command again")
+
+
 class Files:
     """Finds the files of SOURCES: in a mirror folder, else in the cache, else at the publisher's address.
 

@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 import data
-from optical import (close_experiment, command_options, fit, language, language_options, languages,
+from optical import (close_experiment, command_options, finished, fit, language, language_options, languages,
                      length_batches, open_experiment, pad, read_json, run_command, set_dropout, share_out,
                      shared_options, token_batches, training_options, unloadable, write_json)
 
@@ -226,7 +226,7 @@ def one_direction(folder, source, target, lr, args, only_dev=False):
         score = write_translations(translator, {"dev.tsv": jobs["dev.tsv"]} if only_dev else jobs,
                                    references, part)
         close_experiment(part, folder, {"lang": lang, "lr": lr, "dev_chrf": score, **spent})
-    return read_json(folder / "done.json")
+    return finished(folder)
 
 
 def directions(out, langs, both=True):
@@ -272,7 +272,7 @@ def pretrained(args):
             translator.model.to(args.device)
             score = write_translations(translator, *jobs_of(args, lang, reverse), part)
             close_experiment(part, folder, {"lang": lang, "model": args.name, "dev_chrf": score})
-        return read_json(folder / "done.json")
+        return finished(folder)
 
     share_out("nmt", directions(Path(args.out), languages(args), args.reverse), one)
 

@@ -31,9 +31,11 @@ Padding: a mask is True at real tokens; a padded token is -inf in a max and weig
 import argparse
 import copy
 import hashlib
+import io
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -47,6 +49,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import transformers
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import distributed, nn
 from tqdm import tqdm
@@ -136,6 +139,15 @@ class Encoder(nn.Module):
         """ids (B, L) int64, mask (B, L) bool -> vectors (B, L, H) float32 of unit length."""
         return F.normalize(self.project(ids, mask), dim=-1)
 
+    def fingerprint(self, rows):
+        """A digest of the weights and of token ids: vectors made of the same have the same."""
+        sha256 = hashlib.sha256()
+        for weight in self.state_dict().values():
+            sha256.update(weight.detach().cpu().contiguous().numpy().data)
+        for row in rows:
+            sha256.update(len(row).to_bytes(4, "little") + row.tobytes())
+        return sha256.hexdigest()
+
     def save(self, folder):
         """Hugging Face layout (AutoModel, AutoTokenizer load it) plus the projection as PyLate keeps it."""
         folder = Path(folder)
@@ -161,6 +173,8 @@ class Encoder(nn.Module):
     def load(cls, name, dim=128, query_tokens=32, doc_tokens=180, augment=False):
         """A folder written by save(), with its settings, or a Hugging Face encoder with those given."""
         from transformers import AutoConfig, AutoModel, AutoTokenizer
+        if (Path(name) / "sums.json").exists():
+            data.check_seal(name)
         try:
             tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
             kind = AutoConfig.from_pretrained(name, trust_remote_code=False).model_type
@@ -219,6 +233,18 @@ def on_grid(vectors):
     return torch.round(vectors * 2048) / 2048
 
 
+def new_array(path, shape):
+    """A float16 array in a new file, its room taken from the disk now: a full disk is an error here.
+
+    Without that a write to the memory map of a full disk kills the process without a word.
+    """
+    flat = np.lib.format.open_memmap(path, "w+", np.float16, shape)
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return flat
+
+
 class Tokens:
     """Token ids of many texts, flat in an int32 memory map; text i is an array, `tokens[i]`.
 
@@ -249,6 +275,7 @@ class Tokens:
         folder, sha256 = Path(folder), hashlib.sha256(repr((kind, max_tokens, encoder.augment)).encode())
         for text in texts:
             sha256.update(text.encode() + b"\n")
+        about = sha256.hexdigest()
         with locked(folder):
             if not folder.exists():
                 part, lengths = fresh(folder), []
@@ -258,10 +285,9 @@ class Tokens:
                         np.concatenate(rows).tofile(file)
                         lengths += map(len, rows)
                 np.save(part / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]))
-                (part / "sha256").write_text(sha256.hexdigest())
+                data.seal(part, about)
                 os.replace(part, folder)
-        if (folder / "sha256").read_text() != sha256.hexdigest():
-            raise ValueError(f"{folder}: holds tokens of other texts; delete it or choose another folder")
+        data.check_seal(folder, about)
         offsets = np.load(folder / "offsets.npy")                                # (texts + 1,)
         return cls(np.memmap(folder / "ids.int32", np.int32, "r"), offsets, np.arange(len(texts)))
 
@@ -304,20 +330,21 @@ class Vectors:
         rows = encoder.tokens(texts, kind, max_tokens) if rows is None else rows
         lengths = [len(row) for row in rows]
         print(f"  {name or folder.name}: {len(rows):,} texts, {sum(lengths):,} tokens", flush=True)
+        about = encoder.fingerprint(rows)
         with locked(folder):
             if not folder.exists():
-                cls._encode(folder, encoder, rows, lengths, batch_tokens, name)
-        found = cls(folder)
-        if not np.array_equal(found.lengths, lengths):
-            raise ValueError(f"{folder}: holds vectors of other texts; delete it or choose another folder")
-        return found
+                part = fresh(folder)
+                cls._encode(part, encoder, rows, lengths, batch_tokens, name)
+                data.seal(part, about)
+                os.replace(part, folder)
+        data.check_seal(folder, about)
+        return cls(folder)
 
     @staticmethod
-    def _encode(folder, encoder, rows, lengths, batch_tokens, name):
-        part = fresh(folder)
+    def _encode(part, encoder, rows, lengths, batch_tokens, name):
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         shape = (int(offsets[-1]), encoder.dim)
-        flat = np.lib.format.open_memmap(part / "vectors.npy", "w+", np.float16, shape)
+        flat = new_array(part / "vectors.npy", shape)
         norms = np.empty(shape[0], np.float32)
         encoder.eval()
         with torch.inference_mode():
@@ -330,7 +357,6 @@ class Vectors:
         flat.flush()
         np.save(part / "norms.npy", norms)
         np.save(part / "offsets.npy", offsets)
-        os.replace(part, folder)
 
 
 # ------------------------------------------------------------------------------------- 2. The score
@@ -438,7 +464,7 @@ def fit(model, batches, loss_of, folder, lr, warmup=0.1, weight_decay=0.01, clip
                                    {"params": vectors, "weight_decay": 0.0}], lr=lr, fused=True)
     checkpoint, log, start, seconds = folder / "checkpoint.pt", folder / "train.jsonl", 0, 0.0
     if checkpoint.exists():
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        state = load_checkpoint(checkpoint)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["rng"])
@@ -496,11 +522,32 @@ def fit(model, batches, loss_of, folder, lr, warmup=0.1, weight_decay=0.01, clip
                              "step": step + 1, "seconds": now, "rng": torch.get_rng_state()}
                     if device.type == "cuda":
                         state["cuda_rng"] = torch.cuda.get_rng_state()
-                    torch.save(state, folder / "checkpoint.tmp")
-                    os.replace(folder / "checkpoint.tmp", checkpoint)
+                    save_checkpoint(checkpoint, state)
                     saved = time.monotonic()
     model.eval()
     return {"steps": len(batches), "seconds": round(seconds + time.monotonic() - began, 2)}
+
+
+def save_checkpoint(path, state):
+    """What torch.save writes and its SHA-256, under a temporary name first."""
+    stream = io.BytesIO()
+    torch.save(state, stream)
+    with open(path.with_suffix(".tmp"), "wb") as file:
+        file.write(stream.getbuffer())
+        file.write(hashlib.sha256(stream.getbuffer()).digest())
+    os.replace(path.with_suffix(".tmp"), path)
+
+
+def load_checkpoint(path):
+    """What save_checkpoint saved. Raises: ValueError where the file is damaged.
+
+    N.B. the checksums of torch's own zip archive are not enough: torch does not look at them, and a flipped bit
+    of the archive's directory makes it read other bytes than they are of.
+    """
+    body = path.read_bytes()
+    if hashlib.sha256(memoryview(body)[:-32]).digest() != body[-32:]:
+        raise ValueError(f"{path}: damaged; delete {path.parent}, and the training starts anew")
+    return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
 
 
 def ranks():
@@ -1030,7 +1077,7 @@ def finish_student(folder, lang, method, lr, args, teacher, texts, then=None):
             then(student, part)
         scores = bitext.dev_scores(student)
         close_experiment(part, folder, {**unit, **scores, "examples": len(source.rows), **spent})
-    return read_json(folder / "done.json")
+    return finished(folder)
 
 
 def able(root, langs, methods):
@@ -1334,7 +1381,14 @@ def close_experiment(part, folder, result):
     """Write done.json, drop the checkpoint, move the folder to its final name."""
     (part / "checkpoint.pt").unlink(missing_ok=True)
     write_json(part / "done.json", result)
+    data.seal(part)
     os.replace(part, folder)
+
+
+def finished(folder):
+    """done.json of a finished experiment. Raises: ValueError where a file of it was damaged since."""
+    data.check_seal(folder)
+    return read_json(folder / "done.json")
 
 
 def commit():
@@ -1551,15 +1605,35 @@ def run_command(args, argv):
         run(args)
         for helper in helpers:
             helper.wait()
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (ValueError, OSError, MemoryError, RuntimeError, SafetensorError) as error:
+        reason = exhausted(error)
+        if not reason and not isinstance(error, (ValueError, OSError)):
+            raise
+        print(f"error: {reason or error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("error: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
     finally:
         for helper in helpers:
             helper.terminate()
         if distributed.is_initialized():
             distributed.destroy_process_group()
     return 0
+
+
+def exhausted(error):
+    """What an exception says has run out, memory or disk, and what helps; "" for any other.
+
+    N.B. numpy tells a full disk by "9 requested and 7 written", torch and safetensors by errors of their own.
+    """
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in first:
+        return f"out of memory ({first}); lower --batch or --jobs, or raise --accumulate"
+    full = re.search(r"No space left on device|\d+ requested and \d+ written", f"{error} {error.__context__}")
+    if full and not getattr(error, "filename", None):
+        return "No space left on device; free some, and the same command goes on from here"
+    return ""
 
 
 def main(argv=None):

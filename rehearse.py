@@ -211,7 +211,7 @@ def random_vectors(folder, texts, length, dim, seed):
     """A folder of Vectors with random unit vectors, `length` a text, written a part at a time."""
     folder.mkdir(parents=True, exist_ok=True)
     shape = (texts * length, dim)
-    flat = np.lib.format.open_memmap(folder / "vectors.npy", "w+", np.float16, shape)
+    flat = optical.new_array(folder / "vectors.npy", shape)
     generator = torch.Generator().manual_seed(seed)
     for start in range(0, shape[0], 1 << 18):
         part = torch.randn(min(1 << 18, shape[0] - start), dim, generator=generator)

@@ -53,6 +53,17 @@ set_up() {   # set_up REQUIREMENTS: a virtual environment with the pinned packag
     fi
 }
 
+child= pipe=
+stop() {     # stop STATUS: told to stop, so the stage's command stops too
+    trap '' INT TERM
+    rm -f "$pipe"
+    [ -z "$child" ] || { kill -TERM "$child" 2> /dev/null; wait "$child" || true; }
+    echo "error: stopped; the same command goes on from here" >&2
+    exit "$1"
+}
+trap 'stop 130' INT
+trap 'stop 143' TERM
+
 stage() {    # stage NAME COMMAND...: run once; its log is OUT/logs/NAME.log
     local name=$1; shift
     local stamp=$out/stamps/$name log=$out/logs/$name.log state=todo
@@ -76,8 +87,16 @@ stage() {    # stage NAME COMMAND...: run once; its log is OUT/logs/NAME.log
     fi
     mkdir -p "$(dirname "$stamp")" "$(dirname "$log")"
     echo "== $number of $total, $name, after $((SECONDS / 60)) min (log: $log)"
-    local began=$SECONDS status=0
-    "$@" | tee -a "$log" || status=${PIPESTATUS[0]}
+    local began=$SECONDS status=0 teller
+    pipe=$log.pipe
+    rm -f "$pipe"
+    mkfifo "$pipe"
+    tee -a "$log" < "$pipe" & teller=$!
+    "$@" > "$pipe" & child=$!      # in the background, or a signal would wait until it is done
+    wait "$child" || status=$?
+    child=
+    wait "$teller" || true
+    rm -f "$pipe"
     if [ "$status" -ne 0 ]; then
         echo "error: stage $name ended with status $status; the same command resumes it" >&2
         exit "$status"
@@ -332,6 +351,18 @@ both_classes() {   # both_classes LANG...: whether low- and high-resource langua
     [[ $kinds = *l* && $kinds = *h* ]]
 }
 
+if [ -z "$plan" ]; then      # one run at a time: the system drops the lock when all its processes are gone
+    if ! mkdir -p "$out" || ! exec 9> "$out/.lock"; then
+        echo "error: $out: cannot be written; set OUT to another folder" >&2
+        exit 2
+    fi
+    "$PYTHON" -c 'import fcntl, sys
+try:
+    fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    sys.exit(f"error: {sys.argv[1]}: another run is at work there; wait for it or set OUT to another folder")
+' "$out" || exit 2
+fi
 number=0 mode=count ran=
 all_stages
 total=$number number=0 mode=run ran=

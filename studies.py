@@ -30,7 +30,7 @@ import data
 import evaluate
 import ot
 from optical import (Encoder, close_experiment, command_options, document_indexes, documents_of,
-                     finish_student, fit, language_options, languages, length_batches, load_teacher,
+                     finish_student, finished, fit, language_options, languages, length_batches, load_teacher,
                      open_experiment, rate_options, rates, read_json, read_jsonl, run_command, search,
                      set_dropout, share_out, shared_options, student_options, teacher_loss, teacher_options,
                      training_options)
@@ -205,7 +205,7 @@ def hybrid(args):
             search_tests(args, tests, encoder, index_of, folder.name)
             shutil.rmtree(part / "vectors", ignore_errors=True)
             close_experiment(part, folder, {"cross": cross, **spent})
-        return read_json(folder / "done.json")
+        return finished(folder)
 
     share_out("hybrid", {(cross,): Path(args.out) / f"cross={cross:g}" for cross in args.cross}, one)
 

@@ -4,8 +4,8 @@
     python results/publish.py out/mini "bash run_all.sh"
 
 Writes results/<profile>/: scores.json, tables.md, costs.json, costs.md, figures, expected.json, lr.json (the
-learning rates' dev values) and environment.txt (commit, versions, device, seconds an experiment); puts tables 1
-and 2 between their marks in README.md.
+learning rates' dev values) and environment.txt (commit, versions, device, seconds an experiment); puts table 2
+between its marks in README.md.
 """
 import argparse
 import json
@@ -38,8 +38,8 @@ def environment(out, command):
 
 
 def short(tables, link):
-    """Tables 1 and 2 for the README; all of them, and every signature, are in the linked file."""
-    first = tables.split("\n## Table 3")[0]
+    """Table 2 for the README; all of them, and every signature, are in the linked file."""
+    first = tables[tables.index("## Table 2"):].split("\n## Table 3")[0]
     text = re.sub(r"\nSignatures:\n(- .*\n)*", "", first).rstrip()
     return f"{text}\n\nAll tables and every signature: [{link}]({link}).\n"
 

@@ -218,7 +218,7 @@ def test_tokens_on_disk_are_the_encoders_own_and_belong_to_their_texts(tokenizer
     assert [few[i].tolist() for i in range(3)] == [want[i].tolist() for i in (1, 5, 1)]
     assert few.lengths.tolist() == [len(want[i]) for i in (1, 5, 1)]
     for texts, kind, limit in ((TEXTS[::-1], "query", 7), (TEXTS, "doc", 7), (TEXTS, "query", 8)):
-        with pytest.raises(ValueError, match="holds tokens of other texts"):
+        with pytest.raises(ValueError, match="made of other texts or by another model"):
             optical.Tokens.encode(tmp_path / "t", encoder, texts, kind, limit)
     assert not (tmp_path / "t.part").exists()
 

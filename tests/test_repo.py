@@ -104,7 +104,7 @@ def test_publishing_puts_a_run_into_results_and_between_the_marks_of_the_readme(
     files = {"data/collection.json": {"profile": "mini"}, "tune/lr.json": {}, "scores.json": [score],
              "s1/teacher/done.json": {"steps": 7, "seconds": 1.5}, "s1/teacher/args.json": args}
     texts = {path: json.dumps(value) for path, value in files.items()}
-    tables = "## Table 2\n\n| new |\n\nSignatures:\n- `map` (a)\n\ngain\n\n## Table 3\n\n| long |\n"
+    tables = "## Table 1\n\n| data |\n\n## Table 2\n\n| new |\n\nSignatures:\n- `map` (a)\n\ngain\n\n## Table 3\n\n| long |\n"
     for path, text in (texts | {"tables.md": tables, "costs.json": "[]\n", "costs.md": "", "figures/size.tsv": "x\n",
                                    "figures/plan.tsv": "y\n"}).items():
         (out / path).parent.mkdir(parents=True, exist_ok=True)

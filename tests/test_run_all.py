@@ -1,6 +1,5 @@
 """run_all.sh and optical.py's commands as a user runs them: plan, kill and resume, bad input."""
 import json
-import os
 import re
 import shutil
 import signal
@@ -11,46 +10,7 @@ import time
 
 import pytest
 
-from conftest import ROOT
-
-
-def command(*argv, **kwargs):
-    return subprocess.run([sys.executable, *map(str, argv)], cwd=ROOT, capture_output=True, text=True,
-                          **kwargs)
-
-
-def run_all(*argv, **env):
-    return subprocess.run(["bash", "run_all.sh", *argv], cwd=ROOT, capture_output=True, text=True,
-                          env={**os.environ, "PYTHON": sys.executable, **env})
-
-
-@pytest.fixture(scope="module")
-def work(tmp_path_factory):
-    """Data, encoder and teacher of the smoke profile, in Swahili only: what the tests below start from."""
-    root = tmp_path_factory.mktemp("work")
-    for argv in (["data.py", "prepare", "mini", "--smoke", "--langs", "sw", "--out", root / "data"],
-                 ["optical.py", "pretrain", "--data", root / "data", "--out", root / "encoder",
-                  "--vocab", 800, "--hidden", 32, "--layers", 1, "--steps", 3, "--batch", 16],
-                 ["optical.py", "teacher", "--data", root / "data", "--encoder", root / "encoder", "--out",
-                  root / "teacher", "--dim", 16, "--steps", 3, "--batch", 4]):
-        done = command(*argv)
-        assert done.returncode == 0, done.stderr
-    return root
-
-
-def distil(work, out, *more, steps=40):
-    return ["optical.py", "distil", "--data", work / "data", "--teacher", work / "teacher",
-            "--cache", work / "vectors", "--out", out, "--methods", "optical", "mean", "--lr", "1e-3",
-            "--steps", steps, "--batch", 8, *more]
-
-
-def search(work, students, out):
-    return ["optical.py", "search", "--data", work / "data", "--teacher", work / "teacher", "--cache",
-            work / "vectors", "--students", students, "--out", out, "--methods", "optical", "mean", "english"]
-
-
-def runs(folder):
-    return {path.name: path.read_bytes() for path in sorted(folder.rglob("*.trec"))}
+from conftest import ROOT, command, distil, run_all, runs, search
 
 
 def test_a_distillation_killed_in_the_middle_ends_in_the_same_runs(work, tmp_path):
