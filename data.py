@@ -25,6 +25,7 @@ DATA_CACHE=folder  where downloads are kept, default ~/.cache/optical-data
 """
 import argparse
 import contextlib
+import csv
 import errno
 import gzip
 import hashlib
@@ -65,6 +66,9 @@ HIGH = [code for code, row in LANGS.items() if row[2] == "high"]            # XQ
 ISO = {"swa": "sw", "hau": "ha", "ibo": "ig", "twi": "tw", "yor": "yo", "zul": "zu"}     # others: their own
 PAPER = ["sw", "so", "tl", "mr", "fi", "de", "fr"]                      # the paper's languages, see paper.py
 WIKICLIR = "ar de es fi fr ru sw tl tr vi zh".split()            # of its 25 languages those that we have
+TICO = {"sw": "sw_KE", "so": "so_SO", "tl": "tl_XX", "mr": "mr_IN", "fi": "fi_FI", "de": "de_DE",
+        "fr": "fr_XX"}
+PANLEX = {"sw": "swh", "so": "som", "tl": "tgl", "mr": "mar", "fi": "fin", "de": "deu", "fr": "fra"}
 MUSE = "ar de el es fi fr hi ru th tl tr vi zh".split()
 SPLITS, GITHUB = ("train", "dev", "test"), "https://raw.githubusercontent.com/"
 
@@ -150,6 +154,11 @@ SOURCES = {row["name"]: row for row in [
            [f"{a}-{b}.txt" for x in MUSE for a, b in (("en", x), (x, "en"))],
            "CC-BY-NC-4.0", "Lample et al. 2018, Word translation without parallel data, ICLR", "lines",
            parents=1),
+    source("tico-terms", GITHUB + "tico-19/tico-19.github.io/master/data/terminologies/",       # @d97615f
+           [f"f_en-{x}.csv" for x in TICO.values()],
+           "CC0-1.0", "Anastasopoulos et al. 2020, TICO-19, NLP for COVID-19 at EMNLP", "lines"),
+    source("panlex", "", [f"data/{x}.tsv" for x in ("eng", *PANLEX.values())], "CC0-1.0",
+           "Kamholz et al. 2014, PanLex, LREC", "lines", parents=1, hub="cointegrated/panlex-meanings"),
     opus("XLEnt", "v1.2", sorted({*ISO.values(), *HIGH, *PAPER}), "see the zip's LICENSE",
          "El-Kishky et al. 2021, XLEnt, EMNLP"),
     opus("CCAligned", "v1", PAPER, "see the zip's LICENSE", "El-Kishky et al. 2020, CCAligned, EMNLP",
@@ -769,6 +778,39 @@ def read_muse(path):
             yield tuple(row)
 
 
+def read_terms(path):
+    """Yield (English term, translation) of one of TICO-19's terminologies, a CSV file with a header."""
+    rows = csv.reader(line for _, line in lines(path))
+    for row in rows:
+        if len(row) != 5:
+            raise ValueError(f"{path}:{rows.line_num}: {len(row)} columns, expected 5: "
+                             f"{','.join(row)[:60]!r}")
+        if row[0] != "id":
+            yield clean(row[3]), clean(row[4])
+
+
+def read_panlex(path):
+    """Yield (meaning, text) of a language's file of PanLex: tab-separated, columns named in its header."""
+    place = None
+    for row in columns(path, "", 6):
+        if place is None:
+            if not {"meaning", "txt"} <= set(row):
+                raise ValueError(f"{path}:1: expected a header with txt and meaning, got "
+                                 f"{' '.join(row)[:60]!r}")
+            place = row.index("meaning"), row.index("txt")
+        else:
+            yield row[place[0]], clean(row[place[1]])
+
+
+def same_meaning(english, foreign):
+    """Yield (English text, translation): what two files of PanLex say of the same meaning."""
+    texts = {}
+    for meaning, text in read_panlex(foreign):
+        texts.setdefault(meaning, []).append(text)
+    for meaning, text in read_panlex(english):
+        yield from ((text, translation) for translation in texts.get(meaning, ()))
+
+
 def counted(pairs, most=10):
     """(word, translation, probability) from pairs of names that stand for each other, frequent words first.
 
@@ -978,18 +1020,30 @@ def wiki_titles(files, kind, langs, counts, seed, most=50_000, words=200):
     return wiki
 
 
+def term_pairs(files, kind, code):
+    """(English term, translation) of a language, by XLEnt, TICO-19 or PanLex; none where it is not found."""
+    if kind == "xlent":
+        path = files.find(kind, opus_file(code))
+        return aligned(path, path, members=(".en", f".{code}")) if path else ()
+    if kind == "tico":
+        path = files.find("tico-terms", f"f_en-{TICO[code]}.csv") if code in TICO else None
+        return read_terms(path) if path else ()
+    names = ("eng", PANLEX[code]) if code in PANLEX else ()
+    paths = [files.find("panlex", f"data/{name}.tsv") for name in names]
+    return same_meaning(*paths) if paths and all(paths) else ()
+
+
 def dictionaries(files, kind, langs, counts):
     """{language: (from English, into English)}, lists of (word, translation) or with a probability."""
     found = {}
     for lang in langs:
         count, code, both = Count(f"{kind} {lang}"), ISO.get(lang, lang), ([], [])
-        if kind == "xlent":
-            path = files.find(kind, opus_file(code))
-            pairs = list(count.each(aligned(path, path, members=(".en", f".{code}")))) if path else []
-            both = counted(pairs), counted((x, e) for e, x in pairs)
-        elif code in MUSE:
+        if kind == "muse" and code in MUSE:
             paths = [files.find(kind, f"{name}.txt") for name in (f"en-{code}", f"{code}-en")]
             both = tuple(list(count.each(read_muse(path))) if path else [] for path in paths)
+        elif kind != "muse":
+            pairs = list(count.each(term_pairs(files, kind, code)))
+            both = counted(pairs), counted((x, e) for e, x in pairs)
         if all(both):
             found[lang] = both
         count.note = "" if all(both) else "not found"
@@ -1027,7 +1081,7 @@ def real_collection(langs=None, mirror=None, seed=1, smoke=False, titles=True, s
     cut small; titles, passages begin with their title; strict, no training passage (not only no question) is
     that of a test; squad, train the teacher on SQuAD v1.1 too; question_pairs, AfriQA's training questions
     with their human translations join the bitext; wiki, "wikiclir" or "clirmatrix", Wikipedia's titles and
-    articles; dictionary, "muse" or "xlent"; mirror, cache, see Files.
+    articles; dictionary, "muse", "xlent", "tico" or "panlex"; mirror, cache, see Files.
     Raises: ValueError for an unknown language, and for one that is named and lacks its files.
     """
     for lang in langs or []:
@@ -1354,7 +1408,8 @@ def main(argv=None):
     p.add_argument("--squad", action=yes, default=False, help="real: teach the teacher SQuAD v1.1 too")
     p.add_argument("--question-pairs", action=yes, default=False, help="real: AfriQA questions as bitext too")
     p.add_argument("--wiki", choices=["wikiclir", "clirmatrix"], help="Wikipedia titles and articles")
-    p.add_argument("--dictionary", choices=["muse", "xlent"], help="dictionaries for code-switching")
+    p.add_argument("--dictionary", choices=["muse", "xlent", "tico", "panlex"],
+                   help="dictionaries for code-switching")
     p.add_argument("--bitext", choices=["ccaligned", "ccmatrix", "paracrawl", "europarl"],
                    default="ccaligned", help="paper: corpus of OPUS")
     p.add_argument("--pairs", type=int, default=500_000, help="paper: sentence pairs a language, at most")

@@ -29,6 +29,7 @@ translation x; all have unit length, so a dot product is a cosine.
 Padding: a mask is True at real tokens; a padded token is -inf in a max and weighs 0 in a sum or a marginal.
 """
 import argparse
+import bisect
 import copy
 import hashlib
 import io
@@ -59,6 +60,7 @@ import data
 import evaluate
 import ot
 
+SHARD = 1 << 20                                    # tokens whose vectors are written together: 256 MB
 OBJECTIVES = ("optical", "mean", "greedy", "contrastive")         # from bitext alone
 METHODS = OBJECTIVES + ("code-switch", "translate-train", "wikiclir")
 
@@ -69,9 +71,10 @@ class Encoder(nn.Module):
     """Texts to token vectors of unit length, equation (1): a Hugging Face encoder, a marker, a projection.
 
     A query starts with [CLS] [query marker], a document with [CLS] [document marker] (ColBERT, section 3.2).
-    Markers are unused tokens of the vocabulary (BERT), else new ones (XLM-R) that start as the vector of the
-    sentence-start token: a random one costs XLM-R most of its quality. They go in after tokenisation, so no
-    prefix text can be split or overwritten.
+    A decoder will do too: its hidden states have seen the tokens before them; what its tokenizer puts first,
+    if anything, stands for [CLS]. Markers are unused tokens of the vocabulary (BERT), else new ones (XLM-R)
+    that start as the vector of the sentence-start token: a random one costs XLM-R most of its quality. They
+    go in after tokenisation, so no prefix text can be split or overwritten.
     """
 
     def __init__(self, backbone, tokenizer, dim=128, query_tokens=32, doc_tokens=180, augment=False):
@@ -82,7 +85,12 @@ class Encoder(nn.Module):
         start = nn.init.eye_ if dim == hidden else nn.init.orthogonal_   # eye_: the encoder's own space
         start(self.projection.weight)
         self.dim, self.query_tokens, self.doc_tokens, self.augment = dim, query_tokens, doc_tokens, augment
+        if augment and tokenizer.mask_token_id is None:
+            raise ValueError("the encoder's tokenizer has no mask token to fill queries up with; "
+                             "leave out --augment")
         self.markers = self._markers()
+        first = tokenizer("")["input_ids"][:1]         # of a decoder, often nothing or its end token alone
+        self.at = int(first in ([tokenizer.cls_token_id], [tokenizer.bos_token_id]))      # a marker's place
         self.bf16 = False  # set by place(): bfloat16 inside the backbone, vectors and scores stay float32
         self.attention = backbone.config._attn_implementation
 
@@ -119,8 +127,7 @@ class Encoder(nn.Module):
         limit = max_tokens or (self.query_tokens if kind == "query" else self.doc_tokens)
         ids = self.tokenizer(list(texts), truncation=True, max_length=limit - 1, return_attention_mask=False,
                              return_token_type_ids=False, verbose=False)["input_ids"]
-        at = 0 if self.tokenizer.cls_token_id is None and self.tokenizer.bos_token_id is None else 1
-        rows = [row[:at] + [self.markers[kind]] + row[at:] for row in ids]
+        rows = [row[:self.at] + [self.markers[kind]] + row[self.at:] for row in ids]
         if kind == "query" and self.augment:
             rows = [row + [self.tokenizer.mask_token_id] * (self.query_tokens - len(row)) for row in rows]
         return [np.array(row, dtype=np.int32) for row in rows]
@@ -139,13 +146,11 @@ class Encoder(nn.Module):
         """ids (B, L) int64, mask (B, L) bool -> vectors (B, L, H) float32 of unit length."""
         return F.normalize(self.project(ids, mask), dim=-1)
 
-    def fingerprint(self, rows):
-        """A digest of the weights and of token ids: vectors made of the same have the same."""
+    def digest(self):
+        """SHA-256 of all weights: it tells whose vectors are whose."""
         sha256 = hashlib.sha256()
         for weight in self.state_dict().values():
             sha256.update(weight.detach().cpu().contiguous().numpy().data)
-        for row in rows:
-            sha256.update(len(row).to_bytes(4, "little") + row.tobytes())
         return sha256.hexdigest()
 
     def save(self, folder):
@@ -233,12 +238,17 @@ def on_grid(vectors):
     return torch.round(vectors * 2048) / 2048
 
 
-def new_array(path, shape):
-    """A float16 array in a new file, its room taken from the disk now: a full disk is an error here.
+def to_int8(vectors):
+    """Components of unit vectors as 128ths, int8. Products with vectors of `on_grid` stay exact sums."""
+    return torch.round(vectors * 128).clamp(-127, 127).to(torch.int8)
+
+
+def new_array(path, dtype, shape):
+    """An array in a new file, its room taken from the disk now: a full disk is an error here.
 
     Without that a write to the memory map of a full disk kills the process without a word.
     """
-    flat = np.lib.format.open_memmap(path, "w+", np.float16, shape)
+    flat = np.lib.format.open_memmap(path, "w+", dtype, shape)
     if hasattr(os, "posix_fallocate"):
         with open(path, "r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
@@ -293,65 +303,92 @@ class Tokens:
 
 
 class Vectors:
-    """Token vectors of many texts, flat in a float16 memory map: text i owns rows offsets[i] to offsets[i+1].
+    """Token vectors of many texts in memory maps, on the grid of `on_grid`; may be larger than memory.
 
-    Written once by `encode`, on the grid of `on_grid`; may be larger than memory. Beside them the norms that
-    they had before they became unit vectors, for marginals by norm.
+    A folder of shards of about SHARD tokens, each written whole or not at all, by whichever process comes
+    first: a killed encoding goes on, and processes or GPUs share one. vectors.npy (tokens, H), float16 or
+    int8; offsets.npy (texts + 1,), text i of a shard owns rows offsets[i] to offsets[i+1]; norms.npy
+    (tokens,), the lengths that the vectors had before they became unit vectors, for marginals by norm.
     """
 
     def __init__(self, folder):
-        self.flat = np.load(Path(folder) / "vectors.npy", mmap_mode="r")         # (tokens, H)
-        self.offsets = np.load(Path(folder) / "offsets.npy")                     # (texts + 1,)
-        self.norms = np.load(Path(folder) / "norms.npy", mmap_mode="r")          # (tokens,)
-        self.lengths = np.diff(self.offsets)                                     # (texts,)
+        shards = sorted(path for path in Path(folder).iterdir() if path.name.isdigit())
+        self.flats = [np.load(path / "vectors.npy", mmap_mode="r") for path in shards]
+        self.norms = [np.load(path / "norms.npy", mmap_mode="r") for path in shards]
+        self.offsets = [np.load(path / "offsets.npy") for path in shards]
+        self.starts = np.cumsum([0, *(len(o) - 1 for o in self.offsets)]).tolist()        # (shards + 1,)
+        self.lengths = np.concatenate([np.diff(offsets) for offsets in self.offsets])     # (texts,)
 
     def __len__(self):
-        return len(self.offsets) - 1
+        return len(self.lengths)
+
+    def rows(self, arrays, i):
+        """The rows of text i in the shards' `arrays`."""
+        shard = bisect.bisect_right(self.starts, i) - 1
+        offsets, own = self.offsets[shard], i - self.starts[shard]
+        return arrays[shard][offsets[own]:offsets[own + 1]]
 
     def batch(self, index, device):
         """Vectors (B, L, H) float32 and mask (B, L) bool of the texts in `index`."""
         lengths = self.lengths[index]
         mask = np.arange(lengths.max()) < lengths[:, None]                       # (B, L)
-        out = np.zeros((*mask.shape, self.flat.shape[1]), dtype=np.float32)      # (B, L, H)
-        out[mask] = np.concatenate([self.flat[self.offsets[i]:self.offsets[i + 1]] for i in index])
+        out = np.zeros((*mask.shape, self.flats[0].shape[1]), dtype=np.float32)  # (B, L, H)
+        out[mask] = np.concatenate([self.rows(self.flats, i) for i in index])
+        if self.flats[0].dtype == np.int8:
+            out /= 128
         return torch.from_numpy(out).to(device), torch.from_numpy(mask).to(device)
 
     def token_norms(self, index, mask):
         """The norms of the texts in `index` where mask (B, L) is True, else 0: (B, L) float32."""
-        return fill(mask, [self.norms[self.offsets[i]:self.offsets[i + 1]] for i in index])
+        return fill(mask, [self.rows(self.norms, i) for i in index])
+
+    def chunks(self, tokens):
+        """All texts once, in batches of at most so many padded tokens, shard after shard."""
+        return [start + index for start, end in zip(self.starts, self.starts[1:])
+                for index in token_batches(self.lengths[start:end], tokens)]
 
     @classmethod
-    def encode(cls, folder, encoder, texts, kind, max_tokens=None, batch_tokens=8192, name="", rows=None):
+    def encode(cls, folder, encoder, texts, kind, max_tokens=None, batch_tokens=8192, name="", rows=None,
+               int8=False, shard_tokens=SHARD):
         """Encode `texts` (a list) as `kind` into `folder`, or open what an earlier run left there, whole.
 
-        rows: their token ids, where these are known already.
+        rows: their token ids, where these are known already. int8: half the room, coarser vectors.
         """
-        folder = Path(folder)
+        folder, weights = Path(folder), encoder.digest()
         rows = encoder.tokens(texts, kind, max_tokens) if rows is None else rows
-        lengths = [len(row) for row in rows]
-        print(f"  {name or folder.name}: {len(rows):,} texts, {sum(lengths):,} tokens", flush=True)
-        about = encoder.fingerprint(rows)
-        with locked(folder):
-            if not folder.exists():
-                part = fresh(folder)
-                cls._encode(part, encoder, rows, lengths, batch_tokens, name)
-                data.seal(part, about)
-                os.replace(part, folder)
-        data.check_seal(folder, about)
+        lengths = np.array([len(row) for row in rows])
+        print(f"  {name or folder.name}: {len(rows):,} texts, {lengths.sum():,} tokens", flush=True)
+        cuts = np.flatnonzero(np.diff(np.cumsum(lengths) // shard_tokens)) + 1
+        edges = [0, *cuts.tolist(), len(rows)]
+
+        def one(path, shard):
+            own = [rows[i] for i in range(edges[shard], edges[shard + 1])]
+            sha256 = hashlib.sha256(f"{weights} {int8} {len(edges)}".encode())
+            for row in own:
+                sha256.update(len(row).to_bytes(4, "little") + row.tobytes())
+            if not path.exists():
+                part = fresh(path)
+                cls._encode(part, encoder, own, batch_tokens, int8, f"{name} {shard + 1} of {len(edges) - 1}")
+                data.seal(part, sha256.hexdigest())
+                os.replace(part, path)
+            data.check_seal(path, sha256.hexdigest())
+
+        share_out("", {(shard,): folder / f"{shard:05d}" for shard in range(len(edges) - 1)}, one)
         return cls(folder)
 
     @staticmethod
-    def _encode(part, encoder, rows, lengths, batch_tokens, name):
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
+    def _encode(part, encoder, rows, batch_tokens, int8, name):
+        offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
         shape = (int(offsets[-1]), encoder.dim)
-        flat = new_array(part / "vectors.npy", shape)
-        norms = np.empty(shape[0], np.float32)
+        flat = new_array(part / "vectors.npy", np.int8 if int8 else np.float16, shape)
+        norms = np.empty(len(flat), np.float32)
         encoder.eval()
         with torch.inference_mode():
-            for index in tqdm(token_batches(lengths, batch_tokens), disable=None, desc=name):
+            for index in tqdm(token_batches(np.diff(offsets), batch_tokens), disable=None, desc=name):
                 raw = encoder.project(*encoder.pad([rows[i] for i in index]))   # (B, L, H)
-                vectors = on_grid(F.normalize(raw, dim=-1)).half().cpu().numpy()
-                for i, v, n in zip(index, vectors, raw.norm(dim=-1).cpu().numpy()):
+                vectors = F.normalize(raw, dim=-1)
+                vectors = to_int8(vectors) if int8 else on_grid(vectors).half()
+                for i, v, n in zip(index, vectors.cpu().numpy(), raw.norm(dim=-1).cpu().numpy()):
                     flat[offsets[i]:offsets[i + 1]] = v[:len(rows[i])]
                     norms[offsets[i]:offsets[i + 1]] = n[:len(rows[i])]
         flat.flush()
@@ -541,8 +578,8 @@ def save_checkpoint(path, state):
 def load_checkpoint(path):
     """What save_checkpoint saved. Raises: ValueError where the file is damaged.
 
-    N.B. the checksums of torch's own zip archive are not enough: torch does not look at them, and a flipped bit
-    of the archive's directory makes it read other bytes than they are of.
+    N.B. the checksums of torch's own zip archive are not enough: torch does not look at them, and a flipped
+    bit of the archive's directory makes it read other bytes than they are of.
     """
     body = path.read_bytes()
     if hashlib.sha256(memoryview(body)[:-32]).digest() != body[-32:]:
@@ -1156,8 +1193,7 @@ def search(encoder, queries, index, docids, depth=1000, max_tokens=None, chunk_t
     with torch.inference_mode():
         encoded = [on_grid(encoder(*encoder.pad([rows[q]]))[0]) for q in qids]   # (N, H) each
         scores = np.full((len(qids), len(docids)), -np.inf, np.float32)          # (Q, D)
-        chunks = token_batches(index.lengths, chunk_tokens)
-        for chunk in tqdm(chunks, disable=None, desc="search", leave=False):
+        for chunk in tqdm(index.chunks(chunk_tokens), disable=None, desc="search", leave=False):
             vectors, d_mask = index.batch(chunk, encoder.projection.weight.device)
             for start in range(0, len(qids), query_batch):
                 block = nn.utils.rnn.pad_sequence(encoded[start:start + query_batch], batch_first=True)
@@ -1178,15 +1214,15 @@ def mean_of(qrels, run, measure="map"):
     return sum(values.values()) / len(values)
 
 
-def document_indexes(root, encoder, folder):
+def document_indexes(root, encoder, folder, int8=False):
     """A function from the name of a corpus in the manifest to its ids and Vectors, kept in FOLDER/<name>."""
     manifest = data.load_manifest(root)
 
     @cache
     def index_of(name):
         docs = data.read_tsv(Path(root) / manifest["docs"][name])
-        return list(docs), Vectors.encode(Path(folder) / name, encoder, list(docs.values()), "doc",
-                                          name=f"{name} documents")
+        return list(docs), Vectors.encode(Path(folder) / f"{name}{'-int8' * int8}", encoder,
+                                          list(docs.values()), "doc", name=f"{name} documents", int8=int8)
     return index_of
 
 
@@ -1194,7 +1230,7 @@ def search_command(args):
     """Runs of every test set: zero-shot, English ceiling, each student; RUNS/<set>/<method>.s<seed>.trec."""
     root, manifest, teacher = Path(args.data), data.load_manifest(args.data), load_teacher(args)
     tests = {t["set"]: t for t in manifest["tests"] if not args.sets or t["set"] in args.sets}
-    index_of, students = document_indexes(root, teacher, args.cache), {}
+    index_of, students = document_indexes(root, teacher, args.cache, args.int8), {}
 
     def one(path, name, method):
         if path.exists():
@@ -1308,10 +1344,10 @@ def share_out(kind, units, finish):
 
     So a command that runs several times at once, by --jobs or by hand, shares its work: what another process
     holds is left to the end and then found finished, or is finished here if that process died. `finish` does
-    nothing but read where `path` is there.
+    nothing but read where `path` is there. Without a name, `kind`, it prints nothing.
     """
     found, there = {}, sum(path.exists() for path in units.values())
-    if there:
+    if kind and there:
         print(f"  {kind}: {there} of {len(units)} are there", flush=True)
     for wait in (False, True):
         for n, (unit, path) in enumerate(units.items(), 1):
@@ -1322,7 +1358,7 @@ def share_out(kind, units, finish):
                     continue
                 new = not path.exists()
                 found[unit] = done = finish(path, *unit)
-            if new:
+            if kind and new:
                 told = ", ".join(f"{name.replace('_', ' ')} {done[name]:.4g}"
                                  for name in ("dev_map", "dev_chrf", "seconds") if name in done)
                 print(f"  {kind} {n} of {len(units)}: {' '.join(map(str, unit))}: {told}", flush=True)
@@ -1558,6 +1594,8 @@ def parser():
     add("--cache", required=True, help="folder of document vectors, made once")
     add("--out", required=True, help="folder of runs")
     add("--sets", nargs="+", default=None, help="test sets; default: all")
+    add("--int8", action=argparse.BooleanOptionalAction, default=False,
+        help="document vectors in int8: half the disk and memory; the README says what it costs")
     rows = ["zero-shot", *OBJECTIVES, "english"]
     add("--methods", nargs="+", choices=[*rows, *METHODS, "nmt"], default=rows, help="rows of table 2")
     add("--translations", default=None, help="nmt: folder written by nmt.py")

@@ -203,22 +203,23 @@ def time_search(out, docs, queries, encoder, args):
     run = search(encoder, queries, Vectors(folder), list(docs), depth=1000)
     spent = time.monotonic() - began
     evaluate.write_run(out / "run.trec", run, "rehearsal")
-    return {"index_gb": round(sum(path.stat().st_size for path in folder.iterdir()) / 1e9, 2),
+    return {"index_gb": round(sum(path.stat().st_size for path in folder.rglob("*.npy")) / 1e9, 2),
             "index_write_s": round(written, 1), "search_s": round(spent, 1)}
 
 
 def random_vectors(folder, texts, length, dim, seed):
     """A folder of Vectors with random unit vectors, `length` a text, written a part at a time."""
-    folder.mkdir(parents=True, exist_ok=True)
+    shard = folder / "00000"
+    shard.mkdir(parents=True, exist_ok=True)
     shape = (texts * length, dim)
-    flat = optical.new_array(folder / "vectors.npy", shape)
+    flat = optical.new_array(shard / "vectors.npy", np.float16, shape)
     generator = torch.Generator().manual_seed(seed)
     for start in range(0, shape[0], 1 << 18):
         part = torch.randn(min(1 << 18, shape[0] - start), dim, generator=generator)
         flat[start:start + len(part)] = on_grid(torch.nn.functional.normalize(part, dim=-1)).half().numpy()
     flat.flush()
-    np.save(folder / "norms.npy", np.ones(shape[0], np.float32))
-    np.save(folder / "offsets.npy", np.arange(texts + 1) * length)
+    np.save(shard / "norms.npy", np.ones(shape[0], np.float32))
+    np.save(shard / "offsets.npy", np.arange(texts + 1) * length)
     return folder
 
 

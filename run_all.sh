@@ -14,8 +14,8 @@
 #   TABLES="1 2"   only these (1, 2 and 11 are always made); mini: all, real: 1 and 2
 #   NMT=none|bitext|name   no translation, one trained from the bitext, or a pre-trained model of that name,
 #                  facebook/nllb-200-distilled-600M; mini: bitext, real: none (README says why)
-#   WIKI=wikiclir|clirmatrix   DICTIONARY=muse|xlent   (not mini) fine-tuning on Wikipedia's titles; words for
-#                  code-switching from a dictionary where there is one, else from the bitext's lexicon
+#   WIKI=wikiclir|clirmatrix   (not mini) fine-tuning on Wikipedia's titles
+#   DICTIONARY=muse|xlent|tico|panlex   (not mini) words for code-switching, where it has any for a language
 #   MODELS="64x2"  sizes of table 9, width x layers; real: names or folders of encoders
 #   CLEF=folder   BITEXT=ccaligned|ccmatrix|paracrawl|europarl   (paper)
 #   ENCODER=name or folder (not mini)   MIRROR=folder of files (not mini)   PYTHON=interpreter to use as it is

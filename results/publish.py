@@ -5,7 +5,8 @@
 
 Writes results/<profile>/: scores.json, tables.md, costs.json, costs.md, figures, expected.json, lr.json (the
 learning rates' dev values) and environment.txt (commit, versions, device, seconds an experiment); puts table 2
-between its marks in README.md.
+between its marks in README.md. With --part NAME, a study beside the main run: only its scores, tables and
+environment, as NAME.json, NAME.md and NAME.txt.
 """
 import argparse
 import json
@@ -50,10 +51,17 @@ def main(argv=None):
     parser.add_argument("command", help="the command that made it, without paths of your machine")
     parser.add_argument("--tolerance", type=float, default=0.03, help="of expected.json (default 0.03)")
     parser.add_argument("--into", type=Path, default=ROOT, help="folder of results/ and README.md (this one)")
+    parser.add_argument("--part", help="a study beside the main run: its name")
     args = parser.parse_args(argv)
     profile = json.loads((args.out / "data" / "collection.json").read_text(encoding="utf-8"))["profile"]
     folder = args.into / "results" / profile
     folder.mkdir(parents=True, exist_ok=True)
+    if args.part:
+        shutil.copyfile(args.out / "scores.json", folder / f"{args.part}.json")
+        shutil.copyfile(args.out / "tables.md", folder / f"{args.part}.md")
+        text = environment(args.out, args.command)
+        (folder / f"{args.part}.txt").write_text(text, encoding="utf-8")
+        return
     for name in ("scores.json", "tables.md", "costs.json", "costs.md"):
         shutil.copyfile(args.out / name, folder / name)
     for path in sorted((args.out / "figures").glob("*")):

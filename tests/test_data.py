@@ -602,6 +602,26 @@ def test_a_muse_dictionary_has_a_pair_a_line_by_space_or_tab(tmp_path):
         list(data.read_muse(make(tmp_path, "en-de.txt", "a b c\n")))
 
 
+def test_a_terminology_of_tico_19_is_csv_with_a_header(tmp_path):
+    text = 'id,sourceLang,targetLang,sourceString,targetString\n2,en,so_SO,acute bronchitis,bronkiita daran\n'
+    path = make(tmp_path, "f_en-so_SO.csv", text + '3,en,so_SO,"cough, dry","qufac, qalalan"\n')
+    assert list(data.read_terms(path)) == [("acute bronchitis", "bronkiita daran"), ("cough, dry", "qufac, qalalan")]
+    with pytest.raises(ValueError, match="f_en-so_SO.csv:3: 2 columns, expected 5: '3,en'"):
+        list(data.read_terms(make(tmp_path, "f_en-so_SO.csv", text + "3,en\n")))
+
+
+def test_panlex_joins_two_languages_by_meaning(tmp_path):
+    head = "id\tlangvar\ttxt\ttxt_degr\tmeaning\tlangvar_uid\n"
+    english = make(tmp_path, "data/eng.tsv", head + "1\t187\tgoat\tgoat\t70\teng-000\n2\t187\tsun\tsun\t71\teng-000\n")
+    swahili = make(tmp_path, "data/swh.tsv", head + "9\t600\tmbuzi\tmbuzi\t70\tswh-000\n8\t600\tbeberu\tb\t70\tswh-000\n"
+                                                    "7\t600\tmwezi\tmwezi\t72\tswh-000\n")
+    assert list(data.same_meaning(english, swahili)) == [("goat", "mbuzi"), ("goat", "beberu")]
+    with pytest.raises(ValueError, match="eng.tsv:1: expected a header with txt and meaning, got '1 187 goat"):
+        list(data.read_panlex(make(tmp_path, "eng.tsv", "1\t187\tgoat\tgoat\t70\teng-000\n")))
+    with pytest.raises(ValueError, match="eng.tsv:2: 2 columns by tab, expected 6"):
+        list(data.read_panlex(make(tmp_path, "eng.tsv", head + "1\t2\n")))
+
+
 def test_the_real_profile_takes_wikipedia_and_dictionaries_where_they_are(tmp_path, capsys):
     tmp_path, out = tmp_path / "mirror", tmp_path / "out"
     fixture.write(tmp_path)
@@ -639,6 +659,14 @@ def test_the_real_profile_takes_wikipedia_and_dictionaries_where_they_are(tmp_pa
          zipped({"XLEnt.en-sw.en": "Nile\n", "XLEnt.en-sw.sw": "Nili\nRoma\n"}))
     with pytest.raises(ValueError, match="zip .en has 1 lines, .*zip .sw has 2 lines"):
         data.real_collection(mirror=tmp_path, dictionary="xlent")
+    make(tmp_path, "f_en-sw_KE.csv", "id,sourceLang,targetLang,sourceString,targetString\n1,en,sw_KE,Goat,mbuzi\n")
+    head = "id\tlangvar\ttxt\ttxt_degr\tmeaning\tlangvar_uid\n"
+    make(tmp_path, "data/eng.tsv", head + "1\t187\tgoat\tgoat\t70\teng-000\n")
+    make(tmp_path, "data/swh.tsv", head + "9\t600\tMbuzi\tmbuzi\t70\tswh-000\n")
+    for dictionary in ("tico", "panlex"):
+        c = data.real_collection(mirror=tmp_path, dictionary=dictionary)
+        assert c["dictionaries"] == {"swa": ([("goat", "mbuzi", "1.000000")], [("mbuzi", "goat", "1.000000")])}
+        assert {row["source"]: row.get("note") for row in c["counts"]}[f"{dictionary} hau"] == "not found"
     assert data.main(["check", "--mirror", str(tmp_path), "--profile", "real"]) == 0
     assert "wikiclir: 1 of 1 files present" in capsys.readouterr().out
 

@@ -98,8 +98,8 @@ FILES = {"a student's weights": "students/sw/optical/model.safetensors",
          "its projection": "students/sw/optical/1_Dense/model.safetensors",
          "its tokenizer": "students/sw/mean/tokenizer.json",
          "the teacher's weights": "teacher/model.safetensors",
-         "document vectors": "vectors/mini/vectors.npy",
-         "their places": "vectors/mini/offsets.npy"}
+         "document vectors": "vectors/mini/00000/vectors.npy",
+         "their places": "vectors/mini/00000/offsets.npy"}
 
 
 @pytest.mark.parametrize("what, how", [(what, "flipped") for what in FILES] + [
@@ -135,7 +135,7 @@ def test_vectors_of_another_teacher_are_not_taken_for_this_ones(done, tmp_path):
     shutil.rmtree(root / "runs")
     argv = search(root, root / "students", root / "runs")
     argv[argv.index("--teacher") + 1] = root / "students/sw/mean"
-    refused(command(*argv), "vectors/mini: holds what was made of other texts or by another model")
+    refused(command(*argv), "vectors/mini/00000: holds what was made of other texts or by another model")
 
 
 def test_a_checkpoint_with_a_flipped_bit_or_a_lost_end_is_refused(tmp_path):

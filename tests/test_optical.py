@@ -2,14 +2,16 @@
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
-from transformers import (AutoModel, AutoTokenizer, BertConfig, BertModel, PreTrainedTokenizerFast,
-                          XLMRobertaConfig, XLMRobertaModel)
+from transformers import (AutoModel, AutoTokenizer, BertConfig, BertModel, GPT2Config, GPT2Model,
+                          PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel)
 
 import optical
 from conftest import ROOT
@@ -170,6 +172,32 @@ def test_a_saved_encoder_comes_back_with_the_same_vectors_and_loads_as_a_plain_m
     assert config["query_length"] == encoder.query_tokens
 
 
+@pytest.mark.parametrize("begins", [False, True])
+def test_a_decoder_is_an_encoder_too(begins, tmp_path):
+    """Like GPT-2's its tokenizer puts nothing first, or like Llama's the sentence-start token; no mask, no [CLS]."""
+    raw = tokenizers.Tokenizer(tokenizers.models.WordLevel({w: i for i, w in enumerate(
+        ["<s>", "<unk>", "a", "goat", "farm", "the"])}, unk_token="<unk>"))
+    raw.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    if begins:
+        raw.post_processor = tokenizers.processors.TemplateProcessing("<s> $A", special_tokens=[("<s>", 0)])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<s>", eos_token="<s>", unk_token="<unk>")
+    torch.manual_seed(1)
+    model = GPT2Model(GPT2Config(vocab_size=6, n_embd=16, n_layer=2, n_head=2, n_positions=64))
+    encoder = optical.Encoder(model, tokenizer, 8).eval()
+    rows = encoder.tokens(["the goat", "a"], "query")
+    assert [encoder.tokenizer.convert_ids_to_tokens(row.tolist()) for row in rows] == [
+        ["<s>"] * begins + ["[Q]", "the", "goat"], ["<s>"] * begins + ["[Q]", "a"]]
+    with torch.no_grad():
+        both, alone = encoder(*encoder.pad(rows)), encoder(*encoder.pad(rows[1:]))
+    assert torch.allclose(both[1, :len(rows[1])], alone[0], atol=1e-6)                   # padding is not seen
+    encoder.save(tmp_path)
+    again = optical.Encoder.load(tmp_path).eval()
+    with torch.no_grad():
+        assert torch.equal(again(*again.pad(rows)), both)
+    with pytest.raises(ValueError, match="no mask token .*; leave out --augment"):
+        optical.Encoder(model, tokenizer, 8, augment=True)
+
+
 def test_an_augmented_query_is_filled_with_mask_tokens_and_a_long_text_is_cut(tokenizer):
     encoder = tiny(tokenizer, query_tokens=10, augment=True)
     row = encoder.tokens(["a goat"], "query")[0]
@@ -203,6 +231,46 @@ def test_vectors_on_disk_equal_the_encoders_own_and_belong_to_their_texts(tokeni
     assert len(optical.Vectors.encode(tmp_path / "v", encoder, TEXTS, "doc")) == len(TEXTS)
     with pytest.raises(ValueError, match="other texts"):
         optical.Vectors.encode(tmp_path / "v", encoder, TEXTS[:3], "doc")
+
+
+def test_vectors_in_shards_are_those_of_one_and_an_encoding_goes_on_after_a_kill(tokenizer, tmp_path):
+    encoder, texts = tiny(tokenizer), [f"{t} {i}" for i in range(7) for t in TEXTS]
+    whole = optical.Vectors.encode(tmp_path / "v", encoder, texts, "doc")
+    parts = optical.Vectors.encode(tmp_path / "s", encoder, texts, "doc", shard_tokens=40)
+    assert len(whole.flats) == 1 and len(parts.flats) > 5 and len(parts) == len(texts)
+    assert all(0 < len(flat) <= 80 for flat in parts.flats) and parts.starts[-1] == len(texts)
+    index = np.random.default_rng(1).permutation(len(texts))
+    (a, mask), (b, same) = whole.batch(index, "cpu"), parts.batch(index, "cpu")
+    assert torch.equal(mask, same) and (a - b).abs().max() <= 1 / 2048        # padding may move a last bit
+    assert torch.allclose(whole.token_norms(index, mask), parts.token_norms(index, mask), rtol=1e-4)
+    queries, docids = {f"q{i}": t for i, t in enumerate(TEXTS)}, [f"d{i:02d}" for i in range(len(texts))]
+    one, many = (optical.search(encoder, queries, v, docids, chunk_tokens=50) for v in (whole, parts))
+    assert all(one[q].keys() == many[q].keys() for q in queries)
+    assert max(abs(one[q][d] - many[q][d]) for q in queries for d in docids) < 0.01
+    shutil.rmtree(tmp_path / "s" / "00002")                                   # a kill came before this one,
+    (tmp_path / "s" / "00002.part").mkdir()                                   # which was begun
+    before = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "s").iterdir() if p.name.isdigit()}
+    again = optical.Vectors.encode(tmp_path / "s", encoder, texts, "doc", shard_tokens=40)
+    now = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "s").iterdir() if p.name.isdigit()}
+    assert now.keys() - before.keys() == {"00002"} and all(now[name] == before[name] for name in before)
+    assert torch.equal(again.batch(index, "cpu")[0], b)
+    with pytest.raises(ValueError, match="made of other texts"):              # fewer texts, fewer shards
+        optical.Vectors.encode(tmp_path / "s", encoder, texts[:20], "doc", shard_tokens=40)
+
+
+def test_vectors_in_int8_are_near_and_their_products_exact(tokenizer, tmp_path):
+    encoder = tiny(tokenizer)
+    fine = optical.Vectors.encode(tmp_path / "f", encoder, TEXTS, "doc")
+    coarse = optical.Vectors.encode(tmp_path / "c", encoder, TEXTS, "doc", int8=True)
+    assert coarse.flats[0].dtype == np.int8 and coarse.flats[0].nbytes * 2 == fine.flats[0].nbytes
+    index = np.arange(len(TEXTS))
+    (a, mask), (b, _) = fine.batch(index, "cpu"), coarse.batch(index, "cpu")
+    assert (a - b).abs().max() <= 1 / 256 + 1 / 4096 and not b[~mask].any()
+    rows, queries = b[mask], optical.on_grid(unit(1, 50, b.shape[-1]))[0]
+    assert torch.equal((queries @ rows.T).double(), queries.double() @ rows.double().T)
+    assert optical.to_int8(torch.tensor([1.0, -1.0, 0.0, 0.5])).tolist() == [127, -127, 0, 64]
+    with pytest.raises(ValueError, match="made of other texts or by another model"):
+        optical.Vectors.encode(tmp_path / "f", encoder, TEXTS, "doc", int8=True)
 
 
 # --------------------------------------------------------------------------------------- objectives
@@ -480,7 +548,7 @@ def test_search_scores_every_document_as_loops_in_float64_do(searched):
         with torch.no_grad():
             q = optical.on_grid(encoder(*encoder.pad(encoder.tokens([text], "query")))[0]).double()
         for i, docid in enumerate(docs):
-            d = torch.from_numpy(np.array(index.flat[index.offsets[i]:index.offsets[i + 1]])).double()
+            d = torch.from_numpy(np.array(index.rows(index.flats, i))).double()
             assert run[qid][docid] == float((q @ d.T).max(1).values.sum().float())  # exact, not nearly
 
 

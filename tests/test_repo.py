@@ -88,6 +88,13 @@ def test_committed_tables_are_rebuilt_byte_for_byte_from_committed_scores(profil
         assert costs == (folder / "costs.md").read_text(encoding="utf-8")
 
 
+def test_tables_of_studies_beside_a_main_run_are_rebuilt_from_their_scores_too():
+    for path in (ROOT / "results").glob("*/*.txt"):
+        scores = path.with_suffix(".json")
+        if path.name != "environment.txt":
+            assert evaluate.tables(evaluate.read_rows(scores)) == path.with_suffix(".md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("profile", PROFILES)
 def test_committed_scores_pass_their_own_check(profile):
     folder = ROOT / "results" / profile
@@ -121,6 +128,9 @@ def test_publishing_puts_a_run_into_results_and_between_the_marks_of_the_readme(
     assert (made / "figures" / "size.tsv").read_text() == "x\n"
     assert "c0ffee" in environment and "s1/teacher: 7 steps" in environment
     assert (made / "figures" / "plan.tsv").exists()
+    assert subprocess.run([*argv, "--part", "limits"], cwd=ROOT).returncode == 0
+    assert (made / "limits.md").read_text() == tables and evaluate.read_rows(made / "limits.json") == [score]
+    assert (made / "limits.txt").read_text() == environment
     (out / "data" / "collection.json").write_text('{"profile": "real"}')
     assert subprocess.run(argv, cwd=ROOT, capture_output=True).returncode == 2              # no mark for real
     assert [p.name for p in (tmp_path / "results" / "real" / "figures").iterdir()] == ["size.tsv"]

@@ -621,7 +621,7 @@ def test_scale_trains_optical_with_teachers_of_each_size(work, two, tmp_path):
     for name in names:
         found = json.loads((tmp_path / "s" / name / "sw" / "done.json").read_text())
         assert rows[name]["value"] == round(found["dev_accuracy"], 6) and 0 <= found["dev_accuracy"] <= found["dev_map"]
-    assert (other / "vectors" / "mini" / "vectors.npy").exists()             # of its own teacher
+    assert (other / "vectors" / "mini" / "00000" / "vectors.npy").exists()             # of its own teacher
     done = command(*argv, work / "teacher", work / "teacher")
     assert done.returncode == 2 and "give one of each size" in done.stderr
     done = command(*argv, tmp_path)

@@ -30,9 +30,10 @@ def start(out, log):
 
 
 def group_of(process):
-    """The ids of all processes of its group."""
-    found = subprocess.run(["ps", "-eo", "pid=,pgid="], capture_output=True, text=True, check=True).stdout
-    return [int(pid) for pid, group in (line.split() for line in found.splitlines()) if int(group) == process.pid]
+    """The ids of all living processes of its group."""
+    found = subprocess.run(["ps", "-eo", "pid=,pgid=,stat="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split() for line in found.splitlines()]
+    return [int(pid) for pid, group, state in rows if int(group) == process.pid and not state.startswith("Z")]
 
 
 def kill(process, rng):
@@ -46,6 +47,8 @@ def kill(process, rng):
     except ProcessLookupError:
         pass
     process.wait()
+    while group_of(process):                               # killed is not yet gone
+        time.sleep(0.05)
     return "one" if one else "all"
 
 
@@ -79,7 +82,7 @@ def main():
     print(f"uninterrupted: {took:.0f} s, {len(expected)} files to compare", flush=True)
     while killed < args.kills:
         n = min(args.a_round, args.kills - killed)
-        out, log = args.out / f"round-{killed}", args.out / f"round-{killed}.log"
+        out, log, failed = args.out / f"round-{killed}", args.out / f"round-{killed}.log", 0
         for _ in range(n):
             process, moment = start(out, log), rng.uniform(0.5, 2.2 * took / n)
             try:
@@ -87,9 +90,11 @@ def main():
                 how = f"had ended by itself with {status}"
             except subprocess.TimeoutExpired:
                 how = f"killed {kill(process, rng)}"
+                status = 0
             killed += 1
+            failed = failed or status
             print(f"{killed} of {args.kills}: after {moment:.1f} s in {last_stage(log)}, {how}", flush=True)
-        status = start(out, log).wait()
+        status = start(out, log).wait() or failed          # a run that ended in an error by itself, too
         now = outcome(out) if status == 0 else {}
         wrong = sorted(name for name in expected.keys() | now.keys() if expected.get(name) != now.get(name))
         same += n * (not wrong)
