@@ -493,16 +493,22 @@ def open_bytes(path, member=""):
                 with archive, archive.open(hits[0]) as stream:
                     yield stream
             elif member and ".tar" in Path(path).suffixes:
-                with tarfile.open(fileobj=f, mode="r|*") as archive:
+                try:
+                    archive = tarfile.open(fileobj=f, mode="r|*")
                     found = next((m for m in archive if m.isfile() and m.name.endswith(member)), None)
-                    if found is None:
-                        raise ValueError(f"{path}: no member ends in {member!r}")
+                except TypeError as e:                                # tarfile's, where a header is damaged
+                    raise tarfile.ReadError(str(e)) from None
+                if found is None:
+                    raise ValueError(f"{path}: no member ends in {member!r}")
+                with archive:
                     yield archive.extractfile(found)
             else:
                 with {"gz": gzip.open, "xz": lzma.open, "": contextlib.nullcontext}[kind](f) as stream:
                     yield stream
-        except (EOFError, RuntimeError, zlib.error, lzma.LZMAError, zipfile.BadZipFile,
-                gzip.BadGzipFile, tarfile.TarError) as e:
+        except (EOFError, RuntimeError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile,
+                tarfile.TarError) as e:
+            if isinstance(e, OSError) and e.errno not in (None, errno.EINVAL):    # EINVAL: of a place below 0
+                raise
             raise ValueError(f"{path}: truncated or damaged {kind} file ({e}); fetch it again") from None
 
 
@@ -578,6 +584,8 @@ def read_tmx(path, lang):
                 done.clear()
         except expat.ExpatError as e:
             raise ValueError(f"{path}:{e.lineno}: not well-formed, {expat.ErrorString(e.code)}") from None
+        except LookupError as e:                                     # its first line names an encoding
+            raise ValueError(f"{path}:1: {e}") from None
 
 
 def read_pairs(english, source=None, lang="", count=None):
@@ -657,15 +665,21 @@ def read_links(path):
     return pairs
 
 
+def from_json(text, path, line=None):
+    """The value of JSON text. Raises: ValueError that names the file and the line."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as e:
+        raise ValueError(f"{path}:{line or e.lineno}: not JSON, {e.msg} at column {e.colno}") from None
+    except (ValueError, RecursionError) as e:          # a number of thousands of digits, lists in lists ...
+        raise ValueError(f"{path}:{line or 1}: JSON that cannot be read ({e})") from None
+
+
 def json_lines(path):
     """Yield (line number, line, value) of a JSON-lines file; blank lines are skipped."""
     for number, line in lines(path):
         if line.strip():
-            try:
-                value = json.loads(line)
-            except json.JSONDecodeError as e:
-                raise ValueError(f"{path}:{number}: not JSON, {e.msg} at column {e.colno}") from None
-            yield number, line, value
+            yield number, line, from_json(line, path, number)
 
 
 def read_afriqa(path):
@@ -696,28 +710,33 @@ def read_squad(path):
     seen = set()
     with open_bytes(path, ".json") as stream:
         try:
-            articles = json.loads(stream.read().decode("utf-8-sig"))["data"]
+            articles = from_json(stream.read().decode("utf-8-sig"), path)["data"]
         except UnicodeDecodeError as e:
             line = e.object.count(b"\n", 0, e.start) + 1
             raise ValueError(f"{path}:{line}: byte 0x{e.object[e.start]:02x} is not UTF-8") from None
-        except json.JSONDecodeError as e:
-            raise ValueError(f"{path}:{e.lineno}: not JSON, {e.msg} at column {e.colno}") from None
         except (KeyError, TypeError):
             raise ValueError(f"{path}: expected an object with a list 'data'") from None
-    for n, (article, paragraph) in enumerate(((a, p) for a in articles for p in a.get("paragraphs", [])), 1):
+    try:
+        paragraphs = [(article, paragraph) for article in articles for paragraph in article["paragraphs"]]
+    except (KeyError, TypeError):
+        raise ValueError(f"{path}: expected a list 'data' of articles with 'paragraphs'") from None
+    for n, (article, paragraph) in enumerate(paragraphs, 1):
         try:
             context, spans, questions = paragraph["context"], paragraph.get("sentence_breaks", []), []
+            twice = None
             for qa in paragraph["qas"]:
                 start = qa["answers"][0]["answer_start"] if qa["answers"] else -1
                 sentence = next((i for i, (first, end) in enumerate(spans) if first <= start < end), None)
                 questions.append((qa["id"], clean(qa["question"]), sentence))
-                if qa["id"] in seen:
-                    raise ValueError(f"{path}: question id {qa['id']!r} occurs twice; ids must be unique")
+                twice = qa["id"] if qa["id"] in seen else twice
                 seen.add(qa["id"])
-            yield {"title": clean(article.get("title", "").replace("_", " ")), "context": clean(context),
+            row = {"title": clean(article.get("title", "").replace("_", " ")), "context": clean(context),
                    "sentences": [clean(context[first:end]) for first, end in spans], "questions": questions}
-        except (KeyError, TypeError, AttributeError) as e:
+        except (KeyError, TypeError, ValueError, AttributeError) as e:
             raise ValueError(f"{path}: paragraph {n}: not SQuAD's format ({type(e).__name__}: {e})") from None
+        if twice is not None:
+            raise ValueError(f"{path}: question id {twice!r} occurs twice; ids must be unique")
+        yield row
 
 
 def read_wikiclir(path, name, code):
@@ -780,12 +799,14 @@ def read_muse(path):
 
 def read_terms(path):
     """Yield (English term, translation) of one of TICO-19's terminologies, a CSV file with a header."""
-    rows = csv.reader(line for _, line in lines(path))
-    for row in rows:
+    for number, line in lines(path):
+        try:
+            row = next(csv.reader([line], strict=True), [])
+        except csv.Error as e:
+            raise ValueError(f"{path}:{number}: {e}: {line[:60]!r}") from None
         if len(row) != 5:
-            raise ValueError(f"{path}:{rows.line_num}: {len(row)} columns, expected 5: "
-                             f"{','.join(row)[:60]!r}")
-        if row[0] != "id":
+            raise ValueError(f"{path}:{number}: {len(row)} columns, expected 5: {line[:60]!r}")
+        if number > 1:
             yield clean(row[3]), clean(row[4])
 
 

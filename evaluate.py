@@ -188,7 +188,7 @@ class Qrels(NamedTuple):
             qid, docid, grade = map(np.concatenate, zip(*columns))
         qids, topic = np.unique(qid, return_inverse=True)
         order, qids = np.argsort(topic, kind="stable"), qids.tolist()
-        _distinct(topic, docid, qids)
+        _distinct(topic, docid, qids, qrels)
         return cls(qids, topic[order], docid[order], grade[order])
 
 
@@ -245,7 +245,7 @@ def read_run(path):
     """Read `qid iter docid rank score tag` lines into {qid: {docid: score}}; ValueError names file:line."""
     index, run = {}, {}
     for topic, docid, score in _batches(path, index, {"others": set()}, whole=True, grow=True):
-        _distinct(topic, docid, qids := list(index))
+        _distinct(topic, docid, qids := list(index), path)
         for t, d, s in zip(topic.tolist(), docid.tolist(), score.tolist()):
             run.setdefault(_str(qids[t]), {})[_str(d)] = s
     return run
@@ -328,7 +328,7 @@ def _keys(topic, docid, salt):
     return key
 
 
-def _distinct(topic, docid, qids):
+def _distinct(topic, docid, qids, source):
     """(order, sorted keys, salt) of documents, an error if one comes twice; keys that clash get new salt."""
     for salt in range(100):
         key = _keys(topic, docid, salt)
@@ -339,7 +339,8 @@ def _distinct(topic, docid, qids):
             return order, key, salt
         a, b = order[twin], order[twin + 1]
         for i in a[(topic[a] == topic[b]) & (docid[a] == docid[b])]:
-            raise TrecError(f"duplicate docs {_str(docid[i])} in topic {_str(qids[topic[i]])}", 4)
+            where = "" if isinstance(source, dict) else f"{source}: "
+            raise TrecError(f"{where}duplicate docs {_str(docid[i])} in topic {_str(qids[topic[i]])}", 4)
     raise AssertionError("keys of different documents keep clashing")
 
 
@@ -352,7 +353,8 @@ class Judged:
     """
 
     def __init__(self, qrels, run, level=1, depth=None, judged_only=False, float32=False, n_docs=0):
-        self.qrels, self.info, self.n_docs = Qrels.load(qrels), {"tag": b"", "others": set()}, n_docs
+        self.qrels, self.run, self.n_docs = Qrels.load(qrels), run, n_docs
+        self.info = {"tag": b"", "others": set()}
         qrels, level, self.T = self.qrels, max(level, 0), len(self.qrels.qids)
         T, index = self.T, {qid: i for i, qid in enumerate(qrels.qids)}
         regular = isinstance(run, dict) or os.path.isfile(run)            # a pipe cannot be read twice
@@ -388,7 +390,7 @@ class Judged:
             order, rank, count = order[rank <= depth], rank[rank <= depth], np.minimum(count, max(depth, 0))
         self.n += count
         topic, docid, entry = topic[order], docid[order], np.flatnonzero((count > 0)[qrels.topic])
-        order, key, salt = _distinct(topic, docid, qrels.qids)
+        order, key, salt = _distinct(topic, docid, qrels.qids, self.run)
         sought = _keys(qrels.topic[entry], qrels.docid[entry], salt)
         place = np.searchsorted(key, sought).clip(0, max(len(key) - 1, 0))
         hit = key[place] == sought
@@ -842,8 +844,13 @@ def _merged(rows):
 
 def read_rows(path):
     """The rows of a scores.json or expected.json; ValueError when it is something else."""
-    with open(path, encoding="utf-8") as file:
-        rows = json.load(file)
+    try:
+        with open(path, encoding="utf-8") as file:
+            rows = json.load(file)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not JSON ({error})") from None
+    if not isinstance(rows, list):
+        raise ValueError(f"{path}: not a list of rows")
     for i, row in enumerate(rows):
         if not isinstance(row, dict) or {"table", "method", "lang", "measure", "value"} - row.keys():
             raise ValueError(f"{path}: row {i} is not an object with table, method, lang, measure and value")
