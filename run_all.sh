@@ -356,11 +356,13 @@ if [ -z "$plan" ]; then      # one run at a time: the system drops the lock when
         echo "error: $out: cannot be written; set OUT to another folder" >&2
         exit 2
     fi
-    "$PYTHON" -c 'import fcntl, sys
-try:
-    fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)
-except BlockingIOError:
-    sys.exit(f"error: {sys.argv[1]}: another run is at work there; wait for it or set OUT to another folder")
+    "$PYTHON" -c 'import fcntl, sys, time
+for _ in range(50):                  # a process that was just killed takes a moment to be gone
+    try:
+        sys.exit(fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB))
+    except BlockingIOError:
+        time.sleep(0.1)
+sys.exit(f"error: {sys.argv[1]}: another run is at work there; wait for it or set OUT to another folder")
 ' "$out" || exit 2
 fi
 number=0 mode=count ran=
