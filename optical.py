@@ -295,9 +295,9 @@ class Tokens:
                         np.concatenate(rows).tofile(file)
                         lengths += map(len, rows)
                 np.save(part / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]))
-                data.seal(part, about)
-                os.replace(part, folder)
-        data.check_seal(folder, about)
+                settle(part, folder, about)
+            else:
+                data.check_seal(folder, about)
         offsets = np.load(folder / "offsets.npy")                                # (texts + 1,)
         return cls(np.memmap(folder / "ids.int32", np.int32, "r"), offsets, np.arange(len(texts)))
 
@@ -366,12 +366,12 @@ class Vectors:
             sha256 = hashlib.sha256(f"{weights} {int8} {len(edges)}".encode())
             for row in own:
                 sha256.update(len(row).to_bytes(4, "little") + row.tobytes())
-            if not path.exists():
+            if path.exists():
+                data.check_seal(path, sha256.hexdigest())
+            else:
                 part = fresh(path)
                 cls._encode(part, encoder, own, batch_tokens, int8, f"{name} {shard + 1} of {len(edges) - 1}")
-                data.seal(part, sha256.hexdigest())
-                os.replace(part, path)
-            data.check_seal(path, sha256.hexdigest())
+                settle(part, path, sha256.hexdigest())
 
         share_out("", {(shard,): folder / f"{shard:05d}" for shard in range(len(edges) - 1)}, one)
         return cls(folder)
@@ -1417,7 +1417,12 @@ def close_experiment(part, folder, result):
     """Write done.json, drop the checkpoint, move the folder to its final name."""
     (part / "checkpoint.pt").unlink(missing_ok=True)
     write_json(part / "done.json", result)
-    data.seal(part)
+    settle(part, folder)
+
+
+def settle(part, folder, about=""):
+    """Seal a folder that is whole, made under a temporary name, and move it to its final one."""
+    data.seal(part, about)
     os.replace(part, folder)
 
 
