@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Evaluation of ranked retrieval as trec_eval 10.0 does it: files, measures, significance, tables.
+"""Evaluation of ranked retrieval as trec_eval 10.0 does it: files, measures, significance.
 
-Needs: numpy, scipy. Imports nothing else from this repository: copy this one file (rename it where you use
-Hugging Face's `evaluate`, which it would hide). Check a copy: `python -m doctest evaluate.py`.
+Needs: numpy, scipy; only the commands of an experiment need report.py. Copy this one file (rename it where
+you use Hugging Face's `evaluate`, which it would hide). Check a copy: `python -m doctest evaluate.py`.
 
 >>> evaluate({"q1": {"a": 1, "b": 2}}, {"q1": {"a": 3.0, "x": 2.5, "b": 1.0}}, ["map", "P_2"])
 {'map': {'q1': 0.8333333333333333}, 'P_2': {'q1': 0.5}}
@@ -33,7 +33,6 @@ Where this differs from trec_eval 10.0, on purpose:
 import argparse
 import gzip
 import hashlib
-import json
 import math
 import os
 import re
@@ -46,6 +45,7 @@ from scipy import special
 
 VERSION = 1        # of the scores, part of every signature: raised when a number could change
 BLOCK = 1 << 19    # bytes of a file read at a time: fits the cache
+REPORT = ("score", "tables", "expect", "check")    # commands of report.py, which a copy does without
 
 
 class TrecError(ValueError):
@@ -259,7 +259,7 @@ def read_qrels(path):
     return qrels
 
 
-def _write(path, text):
+def write_text(path, text):
     """Whole or not at all: a temporary name in the same folder, then os.replace."""
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     temporary = f"{path}.{os.getpid()}.tmp"
@@ -282,12 +282,12 @@ def write_run(path, run, tag):
         order = ranking(np.array(scores), np.array([_bytes(d) for d in docids], np.bytes_))
         lines += [f"{_field(qid)} Q0 {_field(docids[i])} {rank} {scores[i]!r} {_field(tag)}\n"
                   for rank, i in enumerate(order, 1)]
-    _write(path, "".join(lines))
+    write_text(path, "".join(lines))
 
 
 def write_qrels(path, qrels):
     """Write {qid: {docid: grade}}, sorted."""
-    _write(path, "".join(f"{_field(qid)} 0 {_field(docid)} {grade:d}\n"
+    write_text(path, "".join(f"{_field(qid)} 0 {_field(docid)} {grade:d}\n"
                          for qid in sorted(qrels) for docid, grade in sorted(qrels[qid].items())))
 
 
@@ -585,7 +585,7 @@ def evaluate(qrels, run, measures=("map",), level=1, depth=None, judged_only=Fal
     """
     x, result = Judged(qrels, run, level, depth, judged_only, float32), {}
     if not (complete or x.present.any()):
-        raise TrecError(_no_overlap(x, qrels, run), 7)
+        raise TrecError(no_common_topic(x, qrels, run), 7)
     for name, summary, function in parse_measures(measures):
         if summary != "tag":
             values = function(x) if summary == "text" else function(x).tolist()
@@ -593,7 +593,8 @@ def evaluate(qrels, run, measures=("map",), level=1, depth=None, judged_only=Fal
     return result
 
 
-def _no_overlap(x, qrels, run):
+def no_common_topic(x, qrels, run):
+    """The message for a Judged x none of whose topics is in the run: what either side has."""
     names = [("the run" if isinstance(run, dict) else run, sorted(x.info["others"])),
              ("the qrels" if isinstance(qrels, (dict, Qrels)) else qrels, x.qrels.qids)]
     return "no topic in common: " + ", ".join(
@@ -607,7 +608,7 @@ def trec(qrels, run, measures=("official",), by_query=False, complete=False, sum
     measures = parse_measures(measures, strict=True)
     x = Judged(qrels, run, level, depth, judged_only, float32, n_docs)
     if not (x.present.any() or complete and x.T):
-        raise TrecError(_no_overlap(x, qrels, run), 7)
+        raise TrecError(no_common_topic(x, qrels, run), 7)
     if missing := np.count_nonzero(~x.present):
         print(f"note: {missing} of {x.T} judged topics are not in the run:",
               "they score 0" if complete else "left out; -c scores them 0", file=sys.stderr)
@@ -700,37 +701,7 @@ def holm(p):
     return adjusted
 
 
-# ---- scores of an experiment ----
-
-METHODS = {                                                               # as the tables list them
-    "bm25": "BM25, untranslated", "bm25-lexicon": "BM25, IBM Model 1 lexicon",
-    "psq": "BM25, probabilistic structured queries", "bm25-nmt": "BM25 on NMT",
-    "nmt": "late interaction on NMT", "zero-shot": "zero-shot teacher",
-    "code-switch": "code-switched training", "translate-train": "translate-train",
-    "wikiclir": "fine-tuning on WikiCLIR",
-    "mean": "distillation, sentence mean", "greedy": "distillation, greedy match",
-    "contrastive": "contrastive on bitext", "optical": "OPTICAL", "english": "ceiling: English query"}
-OURS, CEILING, ALPHA = "optical", "english", 0.05
-SCORED = ("map", "recip_rank", "recall_100", "ndcg_cut_10")
-FACTS = {"pairs": "pairs", "subwords_per_word": "subwords per word", "queries": "queries",
-         "docs": "documents", "relevant_per_query": "relevant per query"}
-
-
-TITLES = {"3": "ablation, OPTICAL with one setting changed", "4": "bitext size",
-          "5": "OPTICAL, source words replaced by English ones with probability `mix`",
-          "6": "code-switched training alone, probability `switch`, words in the lexicon",
-          "7": "one code-switched student of all these languages, `share` of it in low-resource ones",
-          "8": "hybrid batches, `cross` of the samples with English documents; low: cross-lingual, high: "
-               "monolingual", "9": "model size; OPTICAL, and the teacher with English queries",
-          "10": "alignment error rate, lower is better", "11": "cost"}
-
-
-def method_order(method):
-    """Sort key: methods as the tables list them, unknown ones after, numbers in them as numbers."""
-    natural = [(not part[:1].isdigit(), float(part) if part[:1].isdigit() else 0.0, part)
-               for part in re.split(r"(\d+(?:\.\d+)?)", method) if part]
-    return (list(METHODS).index(method) if method in METHODS else len(METHODS), natural)
-
+# ---- what a score was computed on ----
 
 def qrels_hash(qrels):
     """Six hexadecimal digits of the judgements, whatever their order."""
@@ -749,343 +720,20 @@ def signature(measure, qrels, n, missing):
     return f"{measure}|nq:{n}|qrels:{qrels_hash(qrels)}|ties:docid-desc|missing:{missing}|v:{VERSION}"
 
 
-def _judge(path, qrels, qrels_path, docids):
-    """Judged of one run file; ValueError where its qids or docids belong to something else."""
-    x = Judged(qrels, path if os.path.getsize(path) else {})              # an empty file: nothing found
-    if x.info["others"] and not x.present.any():
-        raise ValueError(_no_overlap(x, qrels_path, path))
-    if x.n.any() and not len(x.topic):
-        seen = {_bytes(docid) for docs in read_run(path).values() for docid in docs}
-        if not seen & docids:
-            raise ValueError(f"{path}: 0 of its {len(seen)} documents are among the {len(docids)} to search")
-    return x
-
-
-def score(data, runs, subwords=None, studies=None, extra=()):
-    """Rows of tables 1 and 2: test sets of DATA/collection.json, runs RUNS/<set>/<method>.s<seed>.trec.
-
-    Args: data, runs: folders; subwords: {lang: subwords per word} or None; studies: {table: folder of runs
-    laid out alike}, for further tables; extra: files of rows to take over, one a seed.
-    Returns: rows (dicts), a value over all judged queries each; values per query are means over seeds.
-    """
-    with open(os.path.join(data, "collection.json"), encoding="utf-8") as file:
-        manifest = json.load(file)
-    rows, collections, absent = [], {}, []
-    tests = [(test, True) for test in manifest["tests"]]
-    tests += [(test, False) for test in manifest.get("monolingual", [])]    # searched with in table 8 alone
-    for test, main in tests:
-        name, lang = test["set"], manifest["langs"].get(test["lang"], {})
-        source, path = manifest["docs"][test["docs"]], os.path.join(data, test["qrels"])
-        if source not in collections:
-            with open(os.path.join(data, source), "rb") as file:
-                collections[source] = {line.split(b"\t", 1)[0] for line in file}
-        docids, qrels = collections[source], Qrels.load(path)
-        judged, T = set(qrels.docid.tolist()), len(qrels.qids)
-        if not judged & docids:
-            raise ValueError(f"{path}: 0 of its {len(judged)} documents are among {source}'s {len(docids)}")
-        head = {"name": test["name"], "class": test["class"]}
-        facts = {"pairs": lang.get("pairs"), "subwords_per_word": (subwords or {}).get(test["lang"]),
-                 "queries": T, "docs": len(docids),
-                 "relevant_per_query": round(float((qrels.grade > 0).sum() / T), 6)}
-        for measure, value in facts.items():
-            if value is not None and main:
-                rows.append({"table": "1", "method": "data", "lang": name, "measure": measure, "value": value,
-                             "n_queries": T, "seeds": [manifest["seed"]], **head,
-                             "family": lang.get("family", ""),
-                             "signature": f"data|qrels:{qrels_hash(qrels)}|v:{VERSION}"})
-        for table, folder in {"2": runs, **(studies or {})}.items():
-            found = _score_runs(table, os.path.join(folder, name), head | {"lang": name}, qrels, path, docids,
-                                SCORED if table == "2" else ("map",))
-            rows += found
-            absent += [os.path.join(folder, name)] * (table == "2" and not found and main)
-    if not any(row["table"] == "2" for row in rows):
-        raise ValueError(f"{runs}: no run; expected files <set>/<method>.s<seed>.trec")
-    for folder in absent:
-        print(f"note: no run in {folder}", file=sys.stderr)
-    return rows + _merged([row for path in extra for row in read_rows(path)])
-
-
-def _score_runs(table, folder, head, qrels, qrels_path, docids, measures):
-    """Rows of every method with runs FOLDER/<method>.s<seed>.trec."""
-    rows, found = [], {}
-    for entry in os.listdir(folder) if os.path.isdir(folder) else ():
-        if match := re.fullmatch(r"(.+)\.s(\d+)\.trec(\.gz)?", entry):
-            found.setdefault(match[1], {})[int(match[2])] = os.path.join(folder, entry)
-    for method in sorted(found, key=method_order):
-        seeds = sorted(found[method])
-        xs = [_judge(found[method][seed], qrels, qrels_path, docids) for seed in seeds]
-        missing = max(np.count_nonzero(~x.present) for x in xs)
-        for measure, _, function in parse_measures(measures):
-            values = np.array([function(x) for x in xs])                  # (seeds, T)
-            per_query = zip(map(_str, qrels.qids), values.mean(0).round(6).tolist())
-            rows.append({"table": table, "method": method, "measure": measure, "n_queries": values.shape[1],
-                         "signature": signature(measure, qrels, values.shape[1], missing), **head,
-                         **_over_seeds(seeds, values.mean(1)), "per_query": dict(per_query)})
-    return rows
-
-
-def _over_seeds(seeds, values):
-    """The fields of a row that come from one value a seed."""
-    fields = {"value": round(float(np.mean(values)), 6), "seeds": list(seeds)}
-    if len(seeds) > 1:
-        fields |= {"std": round(float(np.std(values, ddof=1)), 6), "by_seed": np.round(values, 6).tolist()}
-    return fields
-
-
-def _merged(rows):
-    """Rows of one seed each -> one row for all the seeds of a cell."""
-    cells = {}
-    for row in rows:
-        cells.setdefault(_key(row), []).append(row)
-    return [{**same[0], **_over_seeds([seed for row in same for seed in row["seeds"]],
-                                      [row["value"] for row in same])} if same[0]["seeds"] else same[0]
-            for same in cells.values()]
-
-
-def read_rows(path):
-    """The rows of a scores.json or expected.json; ValueError when it is something else."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            rows = json.load(file)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not JSON ({error})") from None
-    if not isinstance(rows, list):
-        raise ValueError(f"{path}: not a list of rows")
-    for i, row in enumerate(rows):
-        if not isinstance(row, dict) or {"table", "method", "lang", "measure", "value"} - row.keys():
-            raise ValueError(f"{path}: row {i} is not an object with table, method, lang, measure and value")
-    return rows
-
-
-def write_rows(path, rows):
-    """One row a line, so that a change shows as that line."""
-    _write(path, "[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n]\n")
-
-
-# ---- tables, from stored scores alone ----
-
-def pivot(rows, table, measure=None, index="method", columns="lang"):
-    """{row label: {column label: row}} of one table (and measure), labels in order of first appearance."""
-    cells = {}
-    for row in rows:
-        if row["table"] == table and measure in (None, row["measure"]):
-            cells.setdefault(row[index], {})[row[columns]] = row
-    return cells
-
-
-def markdown(header, lines, texts=1):
-    """A Markdown table whose first `texts` columns are text, the others numbers."""
-    rule = ["---"] * texts + ["---:"] * (len(header) - texts)
-    return "".join("| " + " | ".join(line) + " |\n" for line in [header, rule, *lines])
-
-
-def _heading(row):
-    """What a test set is called: its language, and what tells it from another set of the same language."""
-    return row.get("name", row["lang"]) + (f" ({row['lang'].split('.', 1)[1]})" if "." in row["lang"] else "")
-
-
-def _table_1(rows):
-    cells, lines = pivot(rows, "1", index="lang", columns="measure"), []
-    shown = [measure for measure in FACTS if any(measure in facts for facts in cells.values())]
-    for facts in cells.values():
-        row, values = next(iter(facts.values())), [facts[m]["value"] if m in facts else "" for m in shown]
-        lines.append([_heading(row), row.get("family", ""), row.get("class", ""),
-                      *(f"{v:.2f}" if isinstance(v, float) else f"{v:,}" if v != "" else "" for v in values)])
-    header = ["language", "family", "class", *(FACTS[measure] for measure in shown)]
-    return "## Table 1: data\n\n" + markdown(header, lines, texts=3)
-
-
-def _table_2(rows):
-    """Every method, and OPTICAL's gain over translation."""
-    text, low = _comparison(pivot(rows, "2", "map"), "Table 2: methods")
-    gains = [f"OPTICAL against {METHODS[method]}, low resource: {low[OURS] / low[method] - 1:+.1%} "
-             "(the paper, NMT: +13.7%).\n"
-             for method in ("nmt", "bm25-nmt") if low.get(method) and OURS in low]
-    return "\n".join([text, "".join(gains)]) if gains else text
-
-
-def _study(rows, table):
-    """One table of changed settings, tables 3 to 6 with the rows of table 2 that they change."""
-    cells, base = pivot(rows, table, "map"), pivot(rows, "2", "map") if table in "3456" else {}
-    sets = {s for line in cells.values() for s in line}
-    kept = sorted({re.search(r"methods=([^,]+)|$", variant)[1] or OURS for variant in cells})
-    base = {m: {s: row for s, row in base[m].items() if s in sets} for m in kept if m in base}
-    pairs = {row["value"] for row in rows if row["table"] == "1" and row["lang"] in sets
-             and row["measure"] == "pairs"}
-    note = f"Rows by name: as in table 2 ({' or '.join(map(str, sorted(pairs)))} pairs).\n" if base else ""
-    return _comparison(base | cells, f"Table {table}: {TITLES[table]}", note, table == "3")[0]
-
-
-def _comparison(cells, title, intro="", tested=True):
-    """A table of MAP by method and test set with means, gap and, if `tested`, significance against OPTICAL.
-
-    Returns the text and {method: MAP on the low-resource languages}.
-    """
-    methods = sorted(cells, key=method_order)
-    heads = {s: row for line in cells.values() for s, row in line.items()}
-    groups = {g: [s for s in heads if heads[s].get("class") == g] for g in ("low", "high")}
-    columns = {s: [s] for s in dict.fromkeys([*groups["low"], *groups["high"], *heads])}
-    columns |= {f"{g} mean": sets for g, sets in groups.items() if len(sets) > 1}
-    whole = {g: f"{g} mean" if len(sets) > 1 else (sets or [None])[0] for g, sets in groups.items()}
-    rivals = [method for method in methods if method not in (OURS, CEILING)] if tested else []
-
-    def parts(method, column):
-        """The rows of a column's test sets, or none where one is missing."""
-        found = [cells.get(method, {}).get(s) for s in columns[column]]
-        return [] if None in found else found
-
-    def per_query(method, column):
-        """A column's value of each topic; one that several sets share (same qrels, same qid) counts once."""
-        values = {}
-        for row in parts(method, column):
-            judged = row["signature"].split("|")[2]
-            for q, value in row["per_query"].items():
-                values.setdefault((judged, q), []).append(value)
-        return {topic: float(np.mean(several)) for topic, several in values.items()}
-
-    tests = {(m, c): t_test(per_query(OURS, c), per_query(m, c))
-             for m in rivals for c in columns if parts(m, c) and len(per_query(OURS, c)) > 1}
-    adjusted = zip(tests.items(), holm([p for _, p in tests.values()]))
-    better = {key: t > 0 for (key, (t, _)), p in adjusted if p < ALPHA}   # OPTICAL, where that is sure
-    means = {(m, c): float(np.mean([row["value"] for row in parts(m, c)]))
-             for m in methods for c in columns if parts(m, c)}
-
-    def cell(method, column):
-        if (method, column) not in means:
-            return ""
-        text, found = f"{means[method, column]:.3f}", parts(method, column)
-        verdict = better.get((method, column))
-        if all("by_seed" in row and row["seeds"] == found[0]["seeds"] for row in found):
-            text += f" ± {np.mean([row['by_seed'] for row in found], axis=0).std(ddof=1):.3f}"
-        others = [m for m in rivals if (m, column) in means]
-        best = tested and all(means[method, column] >= means[m, column] for m in others)
-        sure = others and all(better.get((m, column)) for m in others) if method == OURS else verdict is False
-        return (f"**{text}**" if best and sure else text) + {True: "†", False: "‡", None: ""}[verdict]
-
-    header, lines = ["method", *(_heading(heads[c]) if c in heads else c for c in columns)], []
-    for method in methods:
-        lines.append([METHODS.get(method, method), *(cell(method, column) for column in columns)])
-        if all(groups.values()):
-            low, high = means.get((method, whole["low"])), means.get((method, whole["high"]))
-            lines[-1].append("" if None in (low, high) else f"{high - low:.3f}")
-    header += ["gap"] if all(groups.values()) else []
-    seeds = sorted({tuple(row["seeds"]) for line in cells.values() for row in line.values()})
-    counts = ", ".join(f"{_heading(heads[s])} {heads[s]['n_queries']}" for s in heads)
-    drawn = " or ".join("{" + ", ".join(map(str, some)) + "}" for some in seeds)
-    note = [
-        "Mean average precision over all judged queries, 0 for those without a result; "
-        f"{counts} queries.",
-        f"Seeds {drawn}; with several, mean ± standard deviation over seeds. Low and high mean: over test "
-        "sets, unweighted; gap: high mean - low mean."]
-    note += [
-        f"† OPTICAL is significantly better, ‡ significantly worse than this (p < {ALPHA}): two-sided paired "
-        "t-tests over queries, each query's value its mean over seeds; for a mean, over the queries of its "
-        "test sets, one in several languages (same judgements) counting once, by its mean; Holm correction "
-        f"over the table's {len(tests)} comparisons, the ceiling excepted.",
-        "Bold: the best of its column, the ceiling excepted, where that is significant: OPTICAL above every "
-        "other method, or another method above OPTICAL."] if tested else []
-    text = f"## {title}\n\n" + markdown(header, lines) + "\n" + intro + "\n".join(note) + "\n"
-    signed = {}
-    for s in (s for s in columns if s in heads):
-        for method in (method for method in methods if s in cells[method]):
-            signed.setdefault((s, cells[method][s]["signature"]), []).append(method)
-    listed = "".join(f"- {s}: `{mark}` ({', '.join(users)})\n" for (s, mark), users in signed.items())
-    low = {m: means[m, whole["low"]] for m in methods if (m, whole["low"]) in means}
-    return f"{text}\nSignatures:\n{listed}", low
-
-
-def _plain(rows, table, measure):
-    """Any other table: methods by test sets, with the means over all, low- and high-resource ones."""
-    cells = pivot(rows, table, measure)
-    heads = {column: row for line in cells.values() for column, row in line.items()}
-    heads = dict(sorted(heads.items(), key=lambda item: ("low", "high", None).index(item[1].get("class"))))
-    groups = {"mean": list(heads)} | {f"{g} mean": [c for c in heads if heads[c].get("class") == g]
-                                      for g in ("low", "high")}
-    if not groups["low mean"] or not groups["high mean"]:
-        groups = {"mean": list(heads)}
-    lines = []
-    for method in cells if table == "10" else sorted(cells, key=method_order):     # 10: as it was written
-        line = cells[method]
-        texts = [f"{line[c]['value']:.3f}" + (f" ± {line[c]['std']:.3f}" if "std" in line[c] else "")
-                 if c in line else "" for c in heads]
-        means = [f"{np.mean([line[c]['value'] for c in some]):.3f}" if line.keys() >= set(some) else ""
-                 for some in groups.values()]
-        lines.append([METHODS.get(method, method), *texts, *means])
-    header = ["method", *(_heading(row) for row in heads.values()), *groups]
-    seeds = sorted({tuple(row.get("seeds", ())) for line in cells.values() for row in line.values()})
-    note = "".join(f"- {c}: n {row['n_queries']}, `{row['signature']}`\n" for c, row in heads.items())
-    return (f"## Table {table}: {TITLES.get(table, '')} ({measure})\n\n" + markdown(header, lines)
-            + f"\nSeeds {' or '.join(str(set(some)) for some in seeds)}.\n\nSignatures:\n{note}")
-
-
-def _table_11(rows):
-    """What each method costs; times are the machine's, so this table is not the same twice."""
-    cells = pivot(rows, "11", columns="measure")
-    heads = {"seconds": "training, s", "tokens_per_s": "tokens/s", "memory_gb": "peak memory, GB",
-             "search_ms_per_query": "search, ms/query"}
-    shown = [m for m in heads if any(m in line for line in cells.values())]
-    lines = [[METHODS.get(method, method), *(f"{line[m]['value']:,.1f}" if m in line else "" for m in shown)]
-             for method, line in sorted(cells.items(), key=lambda item: method_order(item[0]))]
-    device = next(row["name"] for row in rows if row["table"] == "11")
-    return ("## Table 11: cost\n\n" + markdown(["method", *(heads[m] for m in shown)], lines)
-            + f"\nMedians over languages and seeds; memory: the process's peak. Device: {device}.\n")
-
-
-def tables(rows):
-    """All tables as one Markdown text: the same rows, the same bytes."""
-    texts = []
-    for table in sorted({row["table"] for row in rows}, key=lambda table: (len(table), table)):
-        if table in ("1", "2"):
-            texts.append(_table_1(rows) if table == "1" else _table_2(rows))
-        elif table == "11":
-            texts.append(_table_11(rows))
-        else:
-            texts += [_study(rows, table) if measure == "map" else _plain(rows, table, measure)
-                      for measure in dict.fromkeys(row["measure"] for row in rows if row["table"] == table)]
-    return "\n".join(texts)
-
-
-def _key(row):
-    return tuple(row[field] for field in ("table", "method", "lang", "measure"))
-
-
-def expect(rows, command, tolerance):
-    """Rows of expected.json, one for each number that the tables print."""
-    return [{"name": f"table {row['table']}: {row['method']}, {row['lang']}, {row['measure']}",
-             **dict(zip(("table", "method", "lang", "measure"), _key(row))), "value": row["value"],
-             "tolerance": tolerance, "command": command}
-            for row in rows if row["table"] != "2" or row["measure"] == "map"]
-
-
-def check(rows, expected):
-    """Compare scores with expected values: (lines that begin with ok or FAIL, number of failures)."""
-    found, lines = {_key(row): row["value"] for row in rows}, []
-    for want in expected:
-        value = found.get(_key(want), "missing")
-        good = value != "missing" and abs(value - want["value"]) <= want["tolerance"] + 1e-12
-        lines.append(f"{'ok  ' if good else 'FAIL'} {want['name']} = {value}, expected {want['value']} "
-                     f"± {want['tolerance']} from {want['command']}")
-    return lines, sum(line.startswith("FAIL") for line in lines)
-
-
 # ---- commands ----
 
 class _Parser(argparse.ArgumentParser):
-    usage_status = 2
-
     def error(self, message):
         self.print_usage(sys.stderr)
-        self.exit(self.usage_status, f"error: {message}\n")
+        self.exit(1, f"error: {message}\n")                               # trec_eval's status
 
 
 def _arguments(argv):
-    parser = _Parser(description=__doc__.split("\n")[0], allow_abbrev=False)
-    commands = parser.add_subparsers(dest="subcommand", required=True)
-    def add(name, text):
-        return commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-
-    p = add("trec", "print what trec_eval 10.0 prints")
-    p.usage_status = 1
+    parser = _Parser(description=__doc__.split("\n")[0], allow_abbrev=False,
+                     epilog=f"of an experiment, by report.py: {', '.join(REPORT)}")
+    text = "print what trec_eval 10.0 prints"
+    p = parser.add_subparsers(metavar="trec", required=True).add_parser(
+        "trec", help=text, description=text, allow_abbrev=False)
     p.add_argument("-q", dest="by_query", action="store_true", help="print every topic before the summary")
     p.add_argument("-c", dest="complete", action="store_true", help="all judged topics, missing ones 0")
     p.add_argument("-n", dest="summary", action="store_false", help="no summary")
@@ -1097,60 +745,22 @@ def _arguments(argv):
     p.add_argument("--float32", action="store_true", help="scores in float32, as trec_eval before 2023")
     p.add_argument("qrels", help="judgements, `qid iter docid grade` a line")
     p.add_argument("run", help="ranking, `qid iter docid rank score tag` a line; - is standard input")
-    p = add("score", "score every run of an experiment")
-    p.add_argument("--data", required=True, help="folder with collection.json")
-    p.add_argument("--runs", required=True, help="folder with <set>/<method>.s<seed>.trec")
-    p.add_argument("--subwords", help="JSON file {lang: subwords per word}, for table 1 (default: left out)")
-    p.add_argument("--study", nargs="+", default=[], metavar="TABLE=FOLDER", help="runs of further tables")
-    p.add_argument("--extra", nargs="*", default=[], help="JSON files of rows to take over, one a seed")
-    p.add_argument("--out", required=True, help="scores.json to write")
-    p = add("tables", "write the tables of scores.json as Markdown")
-    p.add_argument("scores", help="scores.json")
-    p.add_argument("--out", required=True, help="tables.md to write")
-    p = add("expect", "write expected.json from scores.json")
-    p.add_argument("scores", help="scores.json")
-    p.add_argument("--command", required=True, help="what makes these scores, e.g. 'bash run_all.sh'")
-    p.add_argument("--tolerance", type=float, default=0.0, help="largest difference that is ok (default 0)")
-    p.add_argument("--out", required=True, help="expected.json to write")
-    p = add("check", "compare scores.json with expected.json; exit status 1 where any differs")
-    p.add_argument("scores", help="scores.json")
-    p.add_argument("expected", help="expected.json")
-    args, rest = parser.parse_known_args(argv)
-    if rest:                                                              # the command has its own status
-        commands.choices[args.subcommand].error(f"unrecognized arguments: {' '.join(rest)}")
-    return vars(args)
-
-
-def _run(subcommand, out=None, scores=None, **args):
-    if subcommand == "trec":
-        text = trec(**args | {"measures": args["measures"] or ["official"]})
-        sys.stdout.flush()
-        sys.stdout.buffer.write(_bytes(text))                             # names may be any bytes
-        sys.stdout.flush()
-    elif subcommand == "score":
-        if args["subwords"]:
-            with open(args["subwords"], encoding="utf-8") as file:
-                args["subwords"] = json.load(file)
-        args["studies"] = dict(study.split("=", 1) for study in args.pop("study"))
-        rows = score(**args)
-        write_rows(out, rows)
-        for row in (row for row in rows if row["measure"] == "map"):
-            print(f"{row['lang']} {row['method']}: {row['signature']} = {row['value']:.4f}")
-    elif subcommand == "tables":
-        _write(out, tables(read_rows(scores)))
-    elif subcommand == "expect":
-        write_rows(out, expect(read_rows(scores), **args))
-    else:
-        lines, failures = check(read_rows(scores), read_rows(args["expected"]))
-        print(*lines, f"{len(lines) - failures} ok, {failures} FAIL", sep="\n")
-        return 1 if failures else 0
-    return 0
+    args = vars(parser.parse_args(argv))
+    return args | {"measures": args["measures"] or ["official"]}
 
 
 def main(argv=None):
-    """Run a command; bad input is one line on stderr and status 2, or for `trec` trec_eval's status."""
+    """Run a command; bad input is one line on stderr and trec_eval's status, or 2."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] and argv[0] in REPORT:
+        import report
+        return report.main(argv)
     try:
-        return _run(**_arguments(argv))
+        text = trec(**_arguments(argv))
+        sys.stdout.flush()
+        sys.stdout.buffer.write(_bytes(text))                             # names may be any bytes
+        sys.stdout.flush()
+        return 0
     except (ValueError, OSError, EOFError, zlib.error) as error:
         print(f"error: {error}", file=sys.stderr)
         return getattr(error, "status", 2)

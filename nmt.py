@@ -166,6 +166,12 @@ def train_one(pairs, lr, folder, args, name):
     special = {start, end}
     source = [np.array(row, np.int32) for row in ids[0]]
     target = [np.array([start, *(i for i in row if i not in special), end], np.int32) for row in ids[1]]
+    output, used = decoder.get_output_embeddings(), np.unique(np.concatenate(target))
+    place = np.zeros(output.out_features, np.int64)
+    place[used] = np.arange(len(used))
+    used, place = (torch.from_numpy(t).to(args.device) for t in (used.astype(np.int64), place))
+    # Only tokens of some target are scored: others cannot be learnt, and all would be a third of a step.
+    output.forward = lambda h: F.linear(h, output.weight[used], output.bias[used])
     keep = [i for i in range(len(pairs)) if max(len(source[i]), len(target[i])) <= args.max_tokens]
     if not keep:
         raise ValueError(f"{name}: no pair of at most {args.max_tokens} tokens; raise --max-tokens")
@@ -180,12 +186,15 @@ def train_one(pairs, lr, folder, args, name):
                 encoder_attention_mask=x_mask.long(), use_cache=False).last_hidden_state    # (B, N - 1, H)
             real = y_mask[:, 1:]                                                                # (B, N - 1)
             logits = head(h[real])                              # not of padding: it is most of a step's cost
-        loss = F.cross_entropy(logits.float(), y[:, 1:][real], label_smoothing=args.smoothing)
+        loss = F.cross_entropy(logits.float(), place[y[:, 1:][real]], label_smoothing=args.smoothing)
         return loss, {"tokens": int(x_mask.sum() + y_mask.sum())}
 
     batches = length_batches([len(target[i]) for i in keep], args.batch, args.steps, args.seed)
     spent = fit(model, batches, loss_of, folder, lr, accumulate=args.accumulate, name=f"{name} lr {lr:g}",
                 log_every=args.log_every, save_every_s=args.save_every_s)
+    del output.forward
+    seen = torch.zeros_like(output.bias, dtype=torch.bool).index_fill_(0, used, True)
+    output.bias.data.masked_fill_(~seen, -1e4)
     return translator, {"pairs": len(keep), **spent}
 
 

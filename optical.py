@@ -420,25 +420,35 @@ def token_maxima(query, doc, doc_mask):
 class TokenMaxima(torch.autograd.Function):
     """token_maxima, whose backward pass remembers where the maxima are and not all similarities.
 
-    The gradient of a maximum goes to one token, of equal ones to the first.
+    The gradient of a maximum goes to one token, of equal ones to the first. On a CPU documents of like length
+    are compared together, some at a time: little padding is multiplied, and the similarities stay in cache.
     """
 
     @staticmethod
     def forward(ctx, query, doc, doc_mask):
         (Q, N, H), (D, L, _) = query.shape, doc.shape
-        sim = (query.reshape(Q * N, H) @ doc.reshape(D * L, H).T).view(Q, N, D, L)
-        best, place = sim.masked_fill_(~doc_mask, -torch.inf).max(-1)            # (Q, N, D)
+        flat = query.reshape(Q * N, H)
+        best = flat.new_empty(Q * N, D)
+        place = torch.empty(Q * N, D, dtype=torch.int64, device=query.device)
+        ends = (doc_mask * torch.arange(1, L + 1, device=query.device)).amax(1)              # (D,)
+        for some in ends.argsort().split(16 if query.device.type == "cpu" else D):           # (d,)
+            l = max(int(ends[some[-1]]), 1)
+            sim = (flat @ doc[some, :l].reshape(-1, H).T).view(Q * N, len(some), l)
+            best[:, some], place[:, some] = sim.masked_fill_(~doc_mask[some, :l], -torch.inf).max(-1)
         ctx.save_for_backward(query, doc, place)
-        return best
+        return best.view(Q, N, D)
 
     @staticmethod
     def backward(ctx, gradient):
         query, doc, place = ctx.saved_tensors
         (Q, N, H), (D, L, _) = query.shape, doc.shape
-        g = gradient.new_zeros(Q, N, D, L).scatter_(-1, place[..., None], gradient[..., None])
-        g = g.view(Q * N, D * L)
-        return (g @ doc.reshape(D * L, H)).view_as(query), (
-            (g.T @ query.reshape(Q * N, H)).view_as(doc) if ctx.needs_input_grad[1] else None), None
+        token = place + L * torch.arange(D, device=place.device)                 # (Q N, D), row of doc
+        gradient, to_doc = gradient.reshape(Q * N, D), None
+        to_query = F.embedding_bag(token, doc.reshape(D * L, H), per_sample_weights=gradient, mode="sum")
+        if ctx.needs_input_grad[1]:
+            g = gradient.new_zeros(Q * N, D * L).scatter_(-1, token, gradient)
+            to_doc = (g.T @ query.reshape(Q * N, H)).view_as(doc)
+        return to_query.view_as(query), to_doc, None
 
 
 # -------------------------------------------------------------------------------------- 3. Training
@@ -951,8 +961,8 @@ class Bitext:
         """
         docs = {str(i): e for i, e in enumerate(dict.fromkeys(e for e, _ in self.dev))}
         place = {e: i for i, e in docs.items()}
-        index = Vectors.encode(self.cache / f"dev-{len(docs)}", self.teacher, list(docs.values()), "doc",
-                               self.max_tokens, name=f"{self.lang} dev sentences")
+        index = Vectors.encode(self.cache / f"dev-{len(docs)}-{self.max_tokens}", self.teacher,
+                               list(docs.values()), "doc", self.max_tokens, name=f"{self.lang} dev sentences")
         queries = {str(i): x for i, (_, x) in enumerate(self.dev)}
         qrels = {str(i): {place[e]: 1} for i, (e, _) in enumerate(self.dev)}
         run = search(student, queries, index, list(docs), 100, self.max_tokens)
@@ -1647,7 +1657,9 @@ def run_command(args, argv):
             helpers.append(subprocess.Popen([sys.executable, script, *argv, *own], stderr=subprocess.DEVNULL))
         run(args)
         for helper in helpers:
-            helper.wait()
+            if helper.wait():
+                print(f"note: a helper process ended with status {helper.returncode}; what it left undone "
+                      "was done here", file=sys.stderr)
     except (ValueError, OSError, MemoryError, RuntimeError, SafetensorError) as error:
         reason = exhausted(error)
         if not reason and not isinstance(error, (ValueError, OSError)):

@@ -20,6 +20,7 @@ import data
 import evaluate
 import optical
 import ot
+import report
 from optical import (Bitext, Encoder, Vectors, device_name, length_batches, on_grid, peak_memory_gb, search,
                      teacher_loss, train_tokenizer, write_json)
 
@@ -107,7 +108,7 @@ def rehearse(args):
     found["bitext_vectors_gb"] = round(found["bitext_tokens"] * encoder.dim * 2 / 1e9, 2)
     found["hours"] = hours(found, docs * float(np.mean([len(row) for row in sample])))
     write_json(out / "rehearsal.json", found)
-    (out / "rehearsal.md").write_text(report(found, args), encoding="utf-8")
+    (out / "rehearsal.md").write_text(summary(found, args), encoding="utf-8")
     for name in ("index", "vectors", "data", "tokenizer"):
         shutil.rmtree(out / name)
     print((out / "rehearsal.md").read_text(encoding="utf-8"))
@@ -239,7 +240,7 @@ def hours(found, doc_tokens):
     return made | {"all": round(sum(made.values()), 1)}
 
 
-def report(found, args):
+def summary(found, args):
     """The measurements as Markdown."""
     saved = 1 - found["student_step_s"] / found["student_step_without_cache_s"]
     rows = [("parameters, millions", found["parameters_millions"]),
@@ -260,7 +261,7 @@ def report(found, args):
     return (f"# The paper profile, rehearsed\n\n{found['device']}, {found['threads']} threads, "
             f"{'bfloat16' if found['bf16'] else 'float32'} inside the encoder. "
             "Made by `python optical.py rehearse`.\n\n"
-            + evaluate.markdown(["measured", "value"], [(name, str(value)) for name, value in rows])
+            + report.markdown(["measured", "value"], [(name, str(value)) for name, value in rows])
             + "\nHours of `bash run_all.sh paper` (tables 1 and 2) here, from these, without translation:\n\n"
-            + evaluate.markdown(["part", "hours"],
+            + report.markdown(["part", "hours"],
                                 [(name, f"{value:,}") for name, value in found["hours"].items()]))

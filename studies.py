@@ -29,6 +29,7 @@ import baselines
 import data
 import evaluate
 import ot
+import report
 from optical import (Encoder, close_experiment, command_options, document_indexes, documents_of,
                      finish_student, finished, fit, language_options, languages, length_batches, load_teacher,
                      open_experiment, rate_options, rates, read_json, read_jsonl, run_command, search,
@@ -132,7 +133,7 @@ def answers(args):
                                    f"nq:{len(gold)}|qrels:{evaluate.qrels_hash(qrels)}"))
     if not rows:
         raise ValueError(f"{args.runs}: no run; expected files <set>/<method>.s{args.seed}.trec")
-    evaluate.write_rows(args.out, rows)
+    report.write_rows(args.out, rows)
 
 
 # ---------------------------------------------------------------------------------------- 3. Hybrid
@@ -244,7 +245,7 @@ def scale(args):
         n = len(data.read_bitext(Path(args.data) / entry["dev"]))
         rows.append(row_of(args, "9", name, lang, entry, "accuracy", done["dev_accuracy"], n,
                            f"dev pairs:{n}"))
-    evaluate.write_rows(args.rows, rows)
+    report.write_rows(args.rows, rows)
 
 
 def parameters(folder):
@@ -328,7 +329,7 @@ def align(args):
             rows.append(row_of(args, "10", name, lang, entry, measure, value, len(gold),
                                f"pairs:{len(gold)}|links:{sum(map(len, gold))}"))
             print(f"  {lang} {name}, {measure}: {value:.4f}", flush=True)
-    evaluate.write_rows(args.out, rows)
+    report.write_rows(args.out, rows)
 
 
 @torch.inference_mode()
@@ -370,7 +371,7 @@ def cost(args):
            for name, kinds in rows.items() for measure, values in kinds.items() if values]
     if not out:
         raise ValueError(f"{root}: no finished experiment; run bash run_all.sh first")
-    evaluate.write_rows(args.out, out)
+    report.write_rows(args.out, out)
 
 
 # --------------------------------------------------------------------------------------- 7. Figures
@@ -431,7 +432,7 @@ def figures(args):
             figure.savefig(out / f"{name}.svg", metadata={"Date": None})
             plt.close(figure)
 
-    for name, (label, series) in curves(evaluate.read_rows(args.scores)).items():
+    for name, (label, series) in curves(report.read_rows(args.scores)).items():
         xs = sorted({x for line in series.values() for x in line})
         table = [[label, *series]] + [[f"{x:g}", *(f"{line[x]:.4f}" if x in line else "" for line in
                                                    series.values())] for x in xs]

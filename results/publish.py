@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-import evaluate  # noqa: E402
+import report  # noqa: E402
 
 
 def environment(out, command):
@@ -72,8 +72,8 @@ def main(argv=None):
     merged = {str(path.parent.relative_to(args.out)): json.loads(path.read_text("utf-8")) for path in rates}
     (folder / "lr.json").write_text(json.dumps(merged, indent=1) + "\n", encoding="utf-8")
     (folder / "environment.txt").write_text(environment(args.out, args.command), encoding="utf-8")
-    rows = evaluate.read_rows(folder / "scores.json")
-    evaluate.write_rows(folder / "expected.json", evaluate.expect(rows, args.command, args.tolerance))
+    rows = report.read_rows(folder / "scores.json")
+    report.write_rows(folder / "expected.json", report.expect(rows, args.command, args.tolerance))
     tables = short((folder / "tables.md").read_text(encoding="utf-8"), f"results/{profile}/tables.md")
     readme = args.into / "README.md"
     mark = rf"(<!-- results/{profile}/tables\.md -->\n).*?(<!-- end -->)"

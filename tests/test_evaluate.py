@@ -6,7 +6,6 @@ FUZZ=10000 runs that many random cases against pytrec_eval-terrier instead of 30
 import ast
 import gzip
 import itertools
-import json
 import math
 import os
 import random
@@ -538,259 +537,13 @@ def test_corrections_by_hand():
     assert all(raw_p <= h <= b for raw_p, h, b in zip(p, ev.holm(p), ev.bonferroni(p)))
 
 
-# ---- scores, tables, check ----
-
-METHODS = {"zero-shot": 0.0, "mean": 0.6, "optical": 1.6, "english": 4.0}
-
-
-@pytest.fixture(scope="module")
-def experiment(tmp_path_factory):
-    """A data folder of three test sets and runs of four methods, two of them with two seeds."""
-    root, rng = tmp_path_factory.mktemp("experiment"), random.Random(7)
-    docids = [f"d{i}" for i in range(60)]
-    tests, langs = [], {}
-    for name, lang, language, group in [("sw", "sw", "Swahili", "low"),
-                                        ("de.sentences", "de", "German", "high"),
-                                        ("mr", "mr", "Marathi", "low")]:
-        qrels = {f"{lang}{i}": {d: rng.randint(0, 2) for d in rng.sample(docids, 6)} | {docids[i]: 1}
-                 for i in range(30)}
-        os.makedirs(root / "data" / "test" / name)
-        ev.write_qrels(root / "data" / "test" / name / "qrels.txt", qrels)
-        tests.append({"set": name, "lang": lang, "name": language, "class": group, "docs": "mini",
-                      "queries": "", "english": "",
-                      "qrels": f"test/{name}/qrels.txt"})
-        langs[lang] = {"name": language, "family": f"Family {lang}", "class": group, "pairs": 500,
-                       "bitext": "mini"}
-        for method, weight in METHODS.items():
-            for seed in (1, 2) if method in ("optical", "mean") else (1,):
-                run = {q: {d: rng.gauss(0, 1) + weight * (judged.get(d, 0) > 0) for d in docids}
-                       for q, judged in qrels.items()}
-                if method == "zero-shot":
-                    del run[f"{lang}3"]
-                ev.write_run(root / "runs" / name / f"{method}.s{seed}.trec", run, method)
-    (root / "data" / "docs.tsv").write_text("".join(f"{d}\tsome text\n" for d in docids))
-    (root / "data" / "collection.json").write_text(json.dumps(
-        {"profile": "mini", "seed": 1, "version": 1, "langs": langs, "docs": {"mini": "docs.tsv"},
-         "tests": tests}))
-    (root / "subwords.json").write_text('{"sw": 1.5, "mr": 2.25, "de": 1.125}')
-    arguments = ["score", "--data", root / "data", "--runs", root / "runs", "--subwords",
-                 root / "subwords.json"]
-    assert ev.main([*map(str, arguments), "--out", str(root / "scores.json")]) == 0
-    return root
-
-
-def test_scores_hold_every_method_measure_and_query(experiment):
-    rows = json.loads((experiment / "scores.json").read_text())
-    two = [row for row in rows if row["table"] == "2"]
-    assert len(two) == 3 * len(METHODS) * 4
-    assert {row["measure"] for row in two} == {"map", "ndcg_cut_10", "recall_100", "recip_rank"}
-    for row in two:
-        folder = experiment / "runs" / row["lang"]
-        by_seed = [ev.evaluate(experiment / "data" / "test" / row["lang"] / "qrels.txt",
-                               folder / f"{row['method']}.s{s}.trec",
-                               row["measure"])[row["measure"]] for s in row["seeds"]]
-        assert row["value"] == pytest.approx(np.mean([list(v.values()) for v in by_seed]), abs=1e-6)
-        assert row["per_query"] == {q: pytest.approx(np.mean([v[q] for v in by_seed]), abs=1e-6)
-                                    for q in by_seed[0]}
-        assert ("std" in row) == (len(row["seeds"]) == 2) and row["n_queries"] == 30
-        missing = 1 if row["method"] == "zero-shot" else 0
-        assert row["signature"].startswith(f"{row['measure']}|nq:30|qrels:")
-        assert f"|missing:{missing}|v:" in row["signature"]
-    one = {(row["lang"], row["measure"]): row["value"] for row in rows if row["table"] == "1"}
-    facts = {measure: value for (name, measure), value in one.items() if name == "mr"}
-    assert facts | {"relevant_per_query": 0} == {"pairs": 500, "subwords_per_word": 2.25, "queries": 30,
-                                                 "docs": 60, "relevant_per_query": 0}
-
+# ---- signature ----
 
 def test_signature_knows_the_judgements_but_not_their_order():
     qrels = {"a": {"x": 1, "y": 0}, "b": {"z": 2}}
     other = {"b": {"z": 2}, "a": {"y": 0, "x": 1}}
     assert ev.signature("map", qrels, 2, 0) == ev.signature("map", other, 2, 0)
     assert ev.qrels_hash(qrels) != ev.qrels_hash({"a": {"x": 1, "y": 1}, "b": {"z": 2}})
-
-
-def test_tables_are_the_same_bytes_from_the_same_scores(experiment, tmp_path):
-    texts = []
-    for i in range(2):
-        assert ev.main(["tables", str(experiment / "scores.json"), "--out", str(tmp_path / f"{i}.md")]) == 0
-        texts.append((tmp_path / f"{i}.md").read_bytes())
-    assert texts[0] == texts[1]
-    rows = json.loads((experiment / "scores.json").read_text())
-    assert ev.tables(rows).encode() == texts[0]
-
-
-def test_table_2_prints_the_stored_values_with_marks_gap_and_ceiling(experiment):
-    rows = ev.read_rows(experiment / "scores.json")
-    cells, text = ev.pivot(rows, "2", "map"), ev.tables(rows)
-    lines = [text_line.split("|") for text_line in text.splitlines() if text_line.startswith("|")]
-    lines = {parts[1].strip(): parts for parts in lines}
-    assert [h.strip() for h in lines["method"][1:-1]] == [
-        "method", "Swahili", "Marathi", "German (sentences)", "low mean", "gap"]          # one high set needs no mean
-    low = [cells["optical"][s]["value"] for s in ("sw", "mr")]
-    optical = [cell.strip() for cell in lines["OPTICAL"][2:-1]]
-    gap = cells["optical"]["de.sentences"]["value"] - np.mean(low)
-    std = np.std(np.mean([cells["optical"][s]["by_seed"] for s in ("sw", "mr")], axis=0), ddof=1)
-    assert optical[0] == f"**{low[0]:.3f} ± {cells['optical']['sw']['std']:.3f}**"
-    assert optical[4] == f"{gap:.3f}"
-    assert optical[3] == f"**{np.mean(low):.3f} ± {std:.3f}**"
-    assert all(cell.strip().endswith("†") for cell in lines["zero-shot teacher"][2:-2])
-    ceiling = [cell.strip() for cell in lines["ceiling: English query"][2:-2]]
-    assert not any(mark in cell for cell in ceiling for mark in "†‡*")
-    assert cells["mean"]["sw"]["signature"] in text
-    assert "8 comparisons" in text                                       # two rivals, four columns
-
-
-def test_marks_follow_holm_over_all_comparisons(experiment):
-    rows = [json.loads(json.dumps(row)) for row in ev.read_rows(experiment / "scores.json")]
-    kept = [row for row in rows if row["method"] != "zero-shot" and row["lang"] == "sw"
-            and row["measure"] == "map"]
-    rng, base = np.random.default_rng(0), np.random.default_rng(1).random(30)
-    for wanted, shift in [("‡", 0.3), ("", 0.0), ("†", -0.3)]:
-        for row in kept:
-            values = base + (shift + rng.normal(0, 0.05, 30) if row["method"] == "mean" else 0)
-            row["per_query"] = {q: float(v) for q, v in zip(row["per_query"], values)}
-            row["value"] = float(values.mean())
-        cell = ev.tables(kept).split("| distillation, sentence mean |")[1].split("|")[0].strip()
-        assert (cell[-1] if cell[-1] in "†‡" else "") == wanted and cell.startswith("**") == (wanted == "‡")
-
-
-@pytest.mark.parametrize("shared", [True, False])
-def test_a_topic_that_several_sets_share_counts_once_in_their_mean(shared):
-    gains = [0.3, 0.1, -0.1, 0.2, 0.0, 0.1, -0.05, 0.15]                    # t = 1.8 once, 3.8 four times
-    rows = [{"table": "2", "method": method, "lang": lang, "measure": "map", "class": "low", "seeds": [1],
-             "n_queries": 8, "value": float(np.mean(values)), "per_query": dict(zip("abcdefgh", values)),
-             "signature": f"map|nq:8|qrels:{'same' if shared else lang}|ties:docid-desc|missing:0|v:1"}
-            for lang in ("sw", "so", "tl", "mr")
-            for method, values in (("optical", [0.4 + gain for gain in gains]), ("mean", [0.4] * 8))]
-    cells = ev.tables(rows).split("| distillation, sentence mean |")[1].splitlines()[0]
-    assert cells == " 0.400 |" * 4 + (" 0.400 |" if shared else " 0.400† |")
-
-
-def test_what_a_profile_leaves_out_is_absent(experiment):
-    rows = ev.read_rows(experiment / "scores.json")
-    text = ev.tables([row for row in rows if row.get("class") == "low" and row["table"] == "2"])
-    assert not any(left_out in text for left_out in ("German", "gap |", "high mean |", "Table 1"))
-    partial = ev.tables([row for row in rows if (row["method"], row["lang"]) != ("mean", "mr")])
-    assert "| distillation, sentence mean |" in partial and "|  |" in partial
-    assert "OPTICAL above late interaction on NMT" not in text
-    others = [row for row in rows if row["method"] != "optical"]
-    assert ev.tables(others).count("†") == 1                              # only in the caption
-    assert ev.tables([]) == ""
-
-
-def test_a_table_of_another_measure_has_its_mean_seeds_and_signatures():
-    rows = [{"table": "10", "method": method, "lang": lang, "measure": "aer", "value": value, "seeds": [1],
-             "n_queries": 7, "signature": "aer|pairs:7", "name": lang.upper()}
-            for method, lang, value in [("optical", "sw", 0.25), ("optical", "so", 0.75), ("greedy", "so", 0.5)]]
-    assert ev.tables(rows) == ("## Table 10: alignment error rate, lower is better (aer)\n\n"
-                               "| method | SW | SO | mean |\n| --- | ---: | ---: | ---: |\n"
-                               "| OPTICAL | 0.250 | 0.750 | 0.500 |\n"
-                               "| distillation, greedy match |  | 0.500 |  |\n\nSeeds {1}.\n\nSignatures:\n"
-                               "- sw: n 7, `aer|pairs:7`\n- so: n 7, `aer|pairs:7`\n")
-
-
-def test_rows_of_several_seeds_become_one_with_mean_and_deviation(experiment, tmp_path):
-    row = {"table": "10", "method": "optical", "lang": "sw", "measure": "aer", "n_queries": 7, "signature": ""}
-    for seed, value in ((1, 0.2), (2, 0.4)):
-        ev.write_rows(tmp_path / f"{seed}.json", [row | {"value": value, "seeds": [seed]}])
-    rows = ev.score(experiment / "data", experiment / "runs",
-                    extra=[tmp_path / "1.json", tmp_path / "2.json"])
-    assert rows[-1] == row | {"value": 0.3, "seeds": [1, 2], "std": 0.141421, "by_seed": [0.2, 0.4]}
-
-
-def test_a_study_stands_beside_the_rows_it_changes_and_only_the_ablation_is_tested(experiment, tmp_path):
-    for variant in ("plan=ipot", "epsilon=0.5", "epsilon=0.05", "methods=mean,pairs=250"):
-        source = "mean" if "mean" in variant else "zero-shot" if variant == "plan=ipot" else "optical"
-        for name in ("sw", "mr"):
-            target = tmp_path / variant.split("=")[0] / name / f"{variant}.s1.trec"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes((experiment / "runs" / name / f"{source}.s1.trec").read_bytes())
-    for folder in ("plan", "epsilon"):
-        for path in (tmp_path / folder).rglob("*.trec"):
-            target = tmp_path / "3" / path.parent.name / path.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            path.rename(target)
-    argv = ["score", "--data", experiment / "data", "--runs", experiment / "runs", "--study",
-            f"3={tmp_path / '3'}", f"4={tmp_path / 'methods'}", "--out", tmp_path / "scores.json"]
-    assert ev.main(list(map(str, argv))) == 0
-    text = ev.tables(ev.read_rows(tmp_path / "scores.json"))
-    three = text.split("## Table 3: ")[1].split("## Table 4: ")[0]
-    names = [line.split("|")[1].strip() for line in three.splitlines() if line.startswith("|")][2:]
-    assert names == ["OPTICAL", "epsilon=0.05", "epsilon=0.5", "plan=ipot"]      # numbers in their order
-    assert "German" not in three.split("Signatures")[0] and "as in table 2 (500 pairs)" in three
-    worse = three.split("| plan=ipot |")[1].splitlines()[0].split("|")[:-1]
-    assert all(cell.strip().endswith("†") for cell in worse)
-    four = text.split("## Table 4: ")[1]
-    assert "| distillation, sentence mean |" in four and "| methods=mean,pairs=250 |" in four
-    assert "| OPTICAL |" not in four and "†" not in four and "Holm" not in four
-
-
-def test_the_gain_over_translation_is_printed_beside_the_papers(experiment):
-    rows = ev.read_rows(experiment / "scores.json")
-    assert "13.7%" not in ev.tables(rows)
-    renamed = [row | {"method": "nmt"} if row["method"] == "mean" else row for row in rows]
-    low = [np.mean([row["value"] for row in renamed if row["method"] == method and row["measure"] == "map"
-                    and row["lang"] in ("sw", "mr")]) for method in ("optical", "nmt")]
-    gain = f"NMT, low resource: {low[0] / low[1] - 1:+.1%} (the paper, NMT: +13.7%)"
-    assert ev.tables(renamed).count(gain) == 1
-
-
-def test_costs_are_a_table_of_their_own():
-    rows = [{"table": "11", "method": "optical", "lang": "all", "measure": measure, "value": value, "seeds": [],
-             "n_queries": 3, "name": "cpu, 2 cores", "signature": ""}
-            for measure, value in [("seconds", 12.345), ("tokens_per_s", 20123.0)]]
-    text = ev.tables(rows)
-    assert "| method | training, s | tokens/s |" in text and "| OPTICAL | 12.3 | 20,123.0 |" in text
-    assert "Device: cpu, 2 cores." in text
-
-
-def test_check_prints_ok_or_fail_and_fails_on_a_missing_number(experiment, tmp_path, capsys):
-    scores, expected = str(experiment / "scores.json"), tmp_path / "expected.json"
-    assert ev.main(["expect", scores, "--command", "bash run_all.sh", "--tolerance", "0.001", "--out",
-                    str(expected)]) == 0
-    wanted = json.loads(expected.read_text())
-    assert len(wanted) == 15 + 12
-    assert list(wanted[-1]) == "name table method lang measure value tolerance command".split()
-    assert ev.main(["check", scores, str(expected)]) == 0
-    out = capsys.readouterr().out.splitlines()
-    assert all(text.startswith("ok ") for text in out[:-1]) and out[-1] == "27 ok, 0 FAIL"
-    for change in ({"value": wanted[-1]["value"] + 0.0011}, {"lang": "xx"}):
-        expected.write_text(json.dumps([*wanted[:-1], wanted[-1] | change]))
-        assert ev.main(["check", scores, str(expected)]) == 1
-        assert capsys.readouterr().out.splitlines()[-2].startswith("FAIL table 2: ")
-
-
-def test_bad_experiments_are_one_clear_line(experiment, tmp_path, capsys):
-    def attempt(change):
-        root = tmp_path / f"copy{len(list(tmp_path.iterdir()))}"
-        shutil.copytree(experiment, root)
-        change(root)
-        status = ev.main(["score", "--data", str(root / "data"), "--runs", str(root / "runs"), "--out",
-                          str(root / "new.json")])
-        err = capsys.readouterr().err
-        assert status == 2 and not (root / "new.json").exists()
-        assert err.count("\n") == 1 and err.startswith("error: ")
-        return err
-
-    def rewrite(name, old, new):
-        return lambda root: (root / name).write_text((root / name).read_text().replace(old, new))
-
-    assert "0 of its" in attempt(rewrite("data/docs.tsv", "d", "e"))
-    err = attempt(rewrite("runs/sw/optical.s2.trec", "sw", "xx"))
-    assert "optical.s2.trec has 30 topics such as 'xx0'" in err
-    assert "qrels.txt has 30 topics such as 'sw0'" in err
-    assert "mean.s1.trec: 0 of its 60 documents" in attempt(rewrite("runs/mr/mean.s1.trec", " d", " e"))
-    assert "optical.s1.trec:1: 2 fields" in attempt(rewrite("runs/sw/optical.s1.trec", " Q0 d", " Q0\n"))
-    assert "collection.json" in attempt(lambda root: (root / "data" / "collection.json").unlink())
-    assert "no run; expected files" in attempt(lambda root: shutil.rmtree(root / "runs"))
-
-
-def test_an_empty_run_scores_zero_and_says_so(experiment, tmp_path):
-    shutil.copytree(experiment, tmp_path / "copy")
-    (tmp_path / "copy" / "runs" / "sw" / "zero-shot.s1.trec").write_text("")
-    rows = ev.score(tmp_path / "copy" / "data", tmp_path / "copy" / "runs")
-    row = ev.pivot(rows, "2", "map")["zero-shot"]["sw"]
-    assert row["value"] == 0 and "|missing:30|" in row["signature"]
 
 
 # ---- the file itself ----
@@ -802,7 +555,7 @@ def test_the_file_imports_numpy_scipy_and_the_standard_library_only():
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             names.add(node.module.split(".")[0])
-    assert names - set(sys.stdlib_module_names) == {"numpy", "scipy"}
+    assert names - set(sys.stdlib_module_names) == {"numpy", "scipy", "report"}    # report: its own commands only
 
 
 def test_a_copy_alone_passes_its_doctests_and_works(tmp_path):
@@ -820,14 +573,3 @@ def test_a_run_may_come_through_a_pipe(tmp_path):
     done = subprocess.run([sys.executable, str(SOURCE), "trec", "-m", "map", str(tmp_path / "qrels"), "-"],
                           input=R, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, ONE), done.stderr
-
-
-def test_other_tables_list_settings_as_numbers_and_low_resource_languages_first():
-    rows = [{"table": "7", "method": method, "lang": lang, "measure": "accuracy", "value": value, "n_queries": 4,
-             "seeds": [1], "name": name, "class": kind, "signature": "accuracy|nq:4"}
-            for method, value in (("share=0.5", 0.5), ("share=1", 0.25), ("share=0", 0.75))
-            for lang, name, kind in (("de", "German", "high"), ("sw", "Swahili", "low"))]
-    lines = ev.tables(rows).splitlines()
-    assert lines[2] == "| method | Swahili | German | mean | low mean | high mean |"
-    assert [line.split(" | ")[0] for line in lines[4:7]] == ["| share=0", "| share=0.5", "| share=1"]
-    assert lines[5] == "| share=0.5 | 0.500 | 0.500 | 0.500 | 0.500 | 0.500 |"

@@ -21,6 +21,7 @@ import baselines
 import data
 import evaluate
 import paper
+import report
 from fixture import make, passage, squad, tarred, zipped
 
 N = int(os.environ.get("FUZZ", 100))
@@ -60,7 +61,7 @@ FORMATS = {                                    # name: (reader of a path, a vali
     "judgements": (paper.read_judgements, "C001 0 LA-1 1\n2 0 LA-2 0\n"),
     "lexicon": (baselines.read_lexicon, "goat\tmbuzi\t0.5\ngoat\tbeberu\t0.5\n"), "texts": (baselines.read_texts, TEXT),
     "run": (evaluate.read_run, "q1 Q0 d1 1 2.5 t\nq1 Q0 d2 2 1e-3 t\nq2 Q0 d1 1 -3 t\n"),
-    "judged": (evaluate.read_qrels, "q1 0 d1 1\nq1 0 d2 0\nq2 0 d1 2\n"), "rows": (evaluate.read_rows, ROWS)}
+    "judged": (evaluate.read_qrels, "q1 0 d1 1\nq1 0 d2 0\nq2 0 d1 2\n"), "rows": (report.read_rows, ROWS)}
 PACK = {"gz": gzip.compress, "xz": lzma.compress, "zip": lambda body: zipped({"a.tmx": body})}
 BITS = [b"\t", b"\n", b" ", b"\r\n", b"\0", b"\xff", b"\xc3", b'"', b"{", b"}", b"[", b"<", b">", b"&", b"&#x110000;",
         b"&lt", b"-1", b"1e999", b"nan", b"99999999999999999999", b"null", b"\xe2\x80\xa8", b"\xef\xbb\xbf", b"\x1a"]

@@ -2,18 +2,20 @@
 import ast
 import json
 import re
+import socket
 import subprocess
 import sys
+import urllib.request
 
 import pytest
 
-import evaluate
+import report
 from conftest import ROOT
 
 sys.path.append(str(ROOT / "results"))
 import publish  # noqa: E402
 
-MODULES = ["ot", "data", "evaluate", "baselines", "mini", "optical", "nmt", "studies", "paper",
+MODULES = ["ot", "data", "evaluate", "report", "baselines", "mini", "optical", "nmt", "studies", "paper",
            "rehearse"]
 PROFILES = sorted(path.parent.name for path in (ROOT / "results").glob("*/scores.json"))
 
@@ -29,9 +31,14 @@ def imports(name):
     return found
 
 
-@pytest.mark.parametrize("name", ["ot", "evaluate", "baselines", "mini"])
+@pytest.mark.parametrize("name", ["ot", "baselines", "mini"])
 def test_a_leaf_imports_none_of_our_modules(name):
     assert not {module for module, _ in imports(name)} & set(MODULES)
+
+
+def test_evaluate_imports_report_for_its_commands_only_and_report_the_measures():
+    assert {(m, top) for m, top in imports("evaluate") if m in MODULES} == {("report", False)}
+    assert {m for m, _ in imports("report")} & set(MODULES) == {"evaluate"}
 
 
 def test_data_imports_the_profiles_only_inside_a_function():
@@ -77,14 +84,14 @@ def test_nothing_is_executed_on_import():
 @pytest.mark.parametrize("profile", PROFILES)
 def test_committed_tables_are_rebuilt_byte_for_byte_from_committed_scores(profile):
     folder = ROOT / "results" / profile
-    rows = evaluate.read_rows(folder / "scores.json")
+    rows = report.read_rows(folder / "scores.json")
     tables = (folder / "tables.md").read_text(encoding="utf-8")
-    assert evaluate.tables(rows) == tables
+    assert report.tables(rows) == tables
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = publish.short(tables, f"results/{profile}/tables.md")
     assert f"<!-- results/{profile}/tables.md -->\n{shown}<!-- end -->" in readme
     if (folder / "costs.json").exists():
-        costs = evaluate.tables(evaluate.read_rows(folder / "costs.json"))
+        costs = report.tables(report.read_rows(folder / "costs.json"))
         assert costs == (folder / "costs.md").read_text(encoding="utf-8")
 
 
@@ -92,7 +99,7 @@ def test_tables_of_studies_beside_a_main_run_are_rebuilt_from_their_scores_too()
     for path in (ROOT / "results").glob("*/*.txt"):
         scores = path.with_suffix(".json")
         if path.name != "environment.txt":
-            assert evaluate.tables(evaluate.read_rows(scores)) == path.with_suffix(".md").read_text(encoding="utf-8")
+            assert report.tables(report.read_rows(scores)) == path.with_suffix(".md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -123,19 +130,30 @@ def test_publishing_puts_a_run_into_results_and_between_the_marks_of_the_readme(
         f"before\n{mark}\n## Table 2\n\n| new |\n\ngain\n\nAll tables and every signature: "
         "[results/mini/tables.md](results/mini/tables.md).\n<!-- end -->\nafter\n")
     made = tmp_path / "results" / "mini"
-    assert evaluate.read_rows(made / "expected.json")[0]["command"] == "make it"
+    assert report.read_rows(made / "expected.json")[0]["command"] == "make it"
     environment = (made / "environment.txt").read_text()
     assert (made / "figures" / "size.tsv").read_text() == "x\n"
     assert "c0ffee" in environment and "s1/teacher: 7 steps" in environment
     assert (made / "figures" / "plan.tsv").exists()
     assert subprocess.run([*argv, "--part", "limits"], cwd=ROOT).returncode == 0
-    assert (made / "limits.md").read_text() == tables and evaluate.read_rows(made / "limits.json") == [score]
+    assert (made / "limits.md").read_text() == tables and report.read_rows(made / "limits.json") == [score]
     assert (made / "limits.txt").read_text() == environment
     (out / "data" / "collection.json").write_text('{"profile": "real"}')
     assert subprocess.run(argv, cwd=ROOT, capture_output=True).returncode == 2              # no mark for real
     assert [p.name for p in (tmp_path / "results" / "real" / "figures").iterdir()] == ["size.tsv"]
     (tmp_path / "README.md").write_text("no marks\n")
     assert subprocess.run(argv, cwd=ROOT, capture_output=True).returncode == 2
+
+
+@pytest.mark.parametrize("attempt", ["socket.create_connection(('192.0.2.1', 80), timeout=5)",
+                                     "socket.getaddrinfo('example.org', 443)",
+                                     "urllib.request.urlopen('https://huggingface.co/', timeout=5)"])
+def test_neither_a_test_nor_a_command_it_starts_reaches_the_network(attempt):
+    with pytest.raises(RuntimeError, match="tests have no network"):
+        eval(attempt, {"socket": socket, "urllib": urllib})
+    done = subprocess.run([sys.executable, "-c", f"import socket, urllib.request; {attempt}"], cwd=ROOT,
+                          capture_output=True, text=True)
+    assert done.returncode == 1 and "tests have no network" in done.stderr
 
 
 def test_every_command_refuses_abbreviated_options():

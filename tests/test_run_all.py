@@ -1,4 +1,5 @@
 """run_all.sh and optical.py's commands as a user runs them: plan, kill and resume, bad input."""
+import argparse
 import json
 import re
 import shutil
@@ -75,6 +76,25 @@ def test_a_command_that_is_told_to_stop_stops_its_helpers(work, tmp_path):
                 pass
             time.sleep(0.05)
         assert free
+
+
+def test_a_helper_process_that_died_is_said(monkeypatch, capsys):
+    import optical
+
+    class Dead:
+        returncode = -9
+        def wait(self):
+            return self.returncode
+
+        def terminate(self):
+            pass
+    monkeypatch.setattr(optical.subprocess, "Popen", lambda *argv, **options: Dead())
+    monkeypatch.setattr(optical.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(optical.torch, "set_num_threads", lambda n: None)
+    args = argparse.Namespace(run=lambda args: None, jobs=3, threads=1, seed=1, precision="float32", device="cpu")
+    assert optical.run_command(args, []) == 0
+    assert capsys.readouterr().err == \
+        "note: a helper process ended with status -9; what it left undone was done here\n" * 2
 
 
 def test_a_unit_that_another_process_holds_is_left_to_the_end_and_then_waited_for(tmp_path):

@@ -15,6 +15,7 @@ import data
 import evaluate
 import optical
 import ot
+import report
 import studies
 from conftest import ROOT
 
@@ -289,7 +290,7 @@ def sweep(work, out, *variants, steps=2, more=()):
 
 
 def test_a_sweep_trains_and_searches_every_variant_once(work, tmp_path):
-    names = ["epsilon=0.5", "plan=uniform,marginals=idf", "methods=mean,pairs=20", "augment"]
+    names = ["epsilon=0.5", "plan=uniform,marginals=idf", "methods=mean,pairs=20", "augment", "max-tokens=10"]
     done = command(*sweep(work, tmp_path, *names))
     assert done.returncode == 0, done.stderr
     assert sorted(p.name for p in (tmp_path / "runs" / "sw").glob("*.trec")) == sorted(f"{n}.s1.trec" for n in names)
@@ -301,7 +302,7 @@ def test_a_sweep_trains_and_searches_every_variant_once(work, tmp_path):
     assert done_json["examples"] == 20
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.trec")}
     again = command(*sweep(work, tmp_path, *names))
-    assert again.returncode == 0 and again.stdout == "  sweep: 4 of 4 are there\n"
+    assert again.returncode == 0 and again.stdout == "  sweep: 5 of 5 are there\n"
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.trec")}
 
 
@@ -369,7 +370,7 @@ def test_align_writes_a_row_a_language_method_and_way(work, tmp_path):
     done = command("studies.py", "align", "--data", work / "data", "--teacher", work / "teacher", "--students",
                    tmp_path / "s", "--out", tmp_path / "rows.json", "--seed", 3)
     assert done.returncode == 0, done.stderr
-    rows = evaluate.read_rows(tmp_path / "rows.json")
+    rows = report.read_rows(tmp_path / "rows.json")
     assert len(rows) == 7 * 2 and all(0 <= row["value"] <= 1 and row["seeds"] == [3] for row in rows)
     collection = data.load_collection(work / "data")
     gold = collection["bitext"]["sw"]["dev_links"]
@@ -415,7 +416,7 @@ def test_figures_are_drawn_where_matplotlib_is_and_their_data_written_anyway(wor
         pytest.importorskip("matplotlib")
     else:
         monkeypatch.setitem(sys.modules, "matplotlib", None)
-    evaluate.write_rows(tmp_path / "scores.json", [
+    report.write_rows(tmp_path / "scores.json", [
         row("1", "data", "sw", 500, measure="pairs"), row("2", "optical", "sw", 0.5),
         row("4", "methods=optical,pairs=250", "sw", 0.25)])
     (tmp_path / "students" / "sw").mkdir(parents=True)
@@ -454,7 +455,7 @@ def test_costs_are_medians_over_what_was_trained_without_the_tuning(tmp_path):
         '{"set": "sw", "method": "optical", "queries": 4, "documents": 9, "seconds": 2.0}\n')
     assert command("studies.py", "cost", "--data", "x", "--root", tmp_path, "--out",
                    tmp_path / "c.json").returncode == 0
-    rows = {(row["method"], row["measure"]): row["value"] for row in evaluate.read_rows(tmp_path / "c.json")}
+    rows = {(row["method"], row["measure"]): row["value"] for row in report.read_rows(tmp_path / "c.json")}
     assert rows == {("optical", "seconds"): 4.0, ("optical", "tokens_per_s"): 400.0, ("optical", "memory_gb"): 0.5,
                     ("NMT", "seconds"): 7.0, ("NMT", "tokens_per_s"): 700.0, ("NMT", "memory_gb"): 0.5,
                     ("teacher", "seconds"): 3.0, ("teacher", "tokens_per_s"): 300.0, ("teacher", "memory_gb"): 0.5,
@@ -543,7 +544,7 @@ def test_accuracy_and_f1_are_those_of_the_first_document(two, tmp_path):
     done = command("studies.py", "answers", "--data", root, "--runs", tmp_path / "runs", "--seed", 3, "--out",
                    tmp_path / "rows.json")
     assert done.returncode == 0, done.stderr
-    rows = {row["measure"]: row for row in evaluate.read_rows(tmp_path / "rows.json")}
+    rows = {row["measure"]: row for row in report.read_rows(tmp_path / "rows.json")}
     assert rows["accuracy"]["value"] == 0.5 and rows["F1"]["value"] == pytest.approx((1 + 2 / 3 + 1 + 0) / 4, abs=1e-6)
     assert rows["F1"]["method"] == "share=1" and rows["F1"]["seeds"] == [3] and rows["F1"]["n_queries"] == 4
     done = command("studies.py", "answers", "--data", root, "--runs", tmp_path, "--out", tmp_path / "n.json")
@@ -617,7 +618,7 @@ def test_scale_trains_optical_with_teachers_of_each_size(work, two, tmp_path):
     names = [f"params={n / 1e6:.2f}M" for n in sizes]
     assert {p.name for p in (tmp_path / "runs" / "sw").glob("*.trec")} == {
         f"{name}{kind}.s1.trec" for name in names for kind in ("", ",english")}
-    rows = {row["method"]: row for row in evaluate.read_rows(tmp_path / "rows.json")}
+    rows = {row["method"]: row for row in report.read_rows(tmp_path / "rows.json")}
     for name in names:
         found = json.loads((tmp_path / "s" / name / "sw" / "done.json").read_text())
         assert rows[name]["value"] == round(found["dev_accuracy"], 6) and 0 <= found["dev_accuracy"] <= found["dev_map"]
