@@ -17,6 +17,7 @@
 #   WIKI=wikiclir|clirmatrix   (not mini) fine-tuning on Wikipedia's titles
 #   DICTIONARY=muse|xlent|tico|panlex   (not mini) words for code-switching, where it has any for a language
 #   MODELS="64x2"  sizes of table 9, width x layers; real: names or folders of encoders
+#   FREEZE=1  encoders stay as they are, in half precision; only projections are trained (billions of parameters)
 #   CLEF=folder   BITEXT=ccaligned|ccmatrix|paracrawl|europarl   (paper)
 #   ENCODER=name or folder (not mini)   MIRROR=folder of files (not mini)   PYTHON=interpreter to use as it is
 #
@@ -141,6 +142,7 @@ if [ "$profile" = mini ]; then
     student=(--batch 32 --max-tokens 48 --negatives 2)
     steps=400 tune_steps=400 grid=(3e-4 1e-3 3e-3)       # 1e-2 was tried: no objective learns
     epsilon=0.05     # best on dev; at 0.1 Marathi, a script of its own, takes 600 steps
+    tune_langs=${langs%% *} tune_langs=${tune_langs:-sw mr}     # two scripts: one language's choice is not all's
     nmt=(--steps 600 --tune-steps 300 --batch 32 --max-tokens 48 --dropout 0.1)
     nmt_grid=(3e-4 1e-3 2e-3)
     study_langs=${langs:-sw} mix_langs=${langs:-sw so fi de}
@@ -194,9 +196,11 @@ if [ "$profile" != mini ]; then
 fi
 [ "$profile" != paper ] || translations=("$out/data/translations")     # mMARCO's own, German and French
 first_lang=${first_lang%% *}
+tune_langs=${tune_langs:-$first_lang}
 translated=()
 if [ "$translator" != none ]; then translated=(nmt) supervised+=(translate-train); fi
 student+=(--epsilon "$epsilon")
+[ -z "${FREEZE:-}" ] || teacher+=(--freeze)
 ablation=(augment init=bare layers=1 marginals=idf plan=uniform plan=ipot plan=exact plan=unbalanced
           plan=greedy cost=sqeuclidean marginals=norm)
 for value in 0.5 0.02 0.2 0.1 0.05; do
@@ -263,7 +267,7 @@ seed() {     # seed N: everything that a seed changes
             --out "$dir/nmt" --seed "$s" "${machine[@]}" "${shared[@]}"
     fi
     if [ -z "$first_seed" ]; then   # learning rates are chosen once: on dev bitext, by the first seed
-        stage tune "$python" optical.py tune "${common[@]}" --out "$out/tune" --langs "$first_lang" \
+        stage tune "$python" optical.py tune "${common[@]}" --out "$out/tune" --langs $tune_langs \
             --methods "${supervised[@]}" "${objectives[@]}" --lr "${grid[@]}" --steps $tune_steps \
             "${student_of[@]}"
         stage subwords "$python" optical.py subwords --data "$data" --teacher "$dir/teacher" \

@@ -3,12 +3,15 @@ import argparse
 import doctest
 import json
 import random
+import re
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import baselines
 import data
@@ -122,6 +125,67 @@ def test_a_student_may_start_bare_or_with_frozen_layers(work, tmp_path):
     before, after = teacher.state_dict(), student.state_dict()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved and all("layer.1." in name or name == "projection.weight" for name in moved)
+
+
+def test_of_a_frozen_encoder_teacher_and_student_train_the_projection_alone_and_share_the_rest(work, tmp_path):
+    own = ["--data", work / "data", "--seed", 1]
+    done = command("optical.py", "teacher", *own, "--encoder", work / "encoder", "--out", tmp_path / "teacher",
+                   "--dim", 16, "--steps", 3, "--batch", 4, "--freeze")
+    assert done.returncode == 0, done.stderr
+    n = sum(p.numel() for p in optical.Encoder.load(work / "encoder").backbone.parameters())
+    said = re.search(r"encoder: ([\d.]+) M parameters, frozen; training takes at least (\S+) GB, a student (\S+)",
+                     done.stdout)
+    assert abs(float(said[1]) - n / 1e6) <= 0.1 and said[2] == said[3] == f"{2 * n / 1e9:.2f}"
+    before, kept = load_file(work / "encoder" / "model.safetensors"), load_file(tmp_path / "teacher/model.safetensors")
+    assert kept.keys() <= before.keys() and all(torch.equal(kept[k], before[k].bfloat16()) for k in kept)
+
+    common = [*own, "--teacher", tmp_path / "teacher", "--cache", tmp_path / "vectors"]
+    done = command("optical.py", "distil", *common, "--out", tmp_path / "s", "--methods", "optical", "--lr", "1e-2",
+                   "--steps", 2, "--batch", 8)
+    assert done.returncode == 0, done.stderr
+    student = tmp_path / "s" / "sw" / "optical"
+    assert all(torch.equal(value, kept[k]) for k, value in load_file(student / "model.safetensors").items())
+    one, other = (load_file(folder / "1_Dense" / "model.safetensors")["linear.weight"]
+                  for folder in (tmp_path / "teacher", student))
+    assert one.dtype == torch.float32 and not torch.equal(one, other)
+    done = command("optical.py", "search", *common, "--students", tmp_path / "s", "--out", tmp_path / "r",
+                   "--methods", "optical", "english")
+    assert done.returncode == 0 and len(list((tmp_path / "r" / "sw").glob("*.trec"))) == 2, done.stderr
+
+    teacher = optical.Encoder.load(tmp_path / "teacher").train()
+    assert teacher.frozen and not teacher.backbone.training
+    args = arguments(work)
+    copy = optical.start_student(teacher, args)
+    assert copy.backbone is teacher.backbone and copy.projection is not teacher.projection
+    ids, mask = copy.pad(copy.tokens(["mbuzi", "a goat"], "query"))
+    copy(ids, mask).sum().backward()
+    assert copy.projection.weight.grad is not None and all(p.grad is None for p in copy.backbone.parameters())
+    with pytest.raises(ValueError, match="--layers 1: the backbone of .* is frozen; leave it out"):
+        optical.start_student(teacher, arguments(work, "--layers", 1))
+
+
+def test_the_memory_of_training_is_counted_from_the_config_alone(work, tmp_path):
+    shutil.copy(work / "encoder" / "config.json", tmp_path)                          # no weights there
+    n, teacher, student = optical.training_memory(tmp_path, freeze=False)
+    assert n >= sum(p.numel() for p in optical.Encoder.load(work / "encoder").backbone.parameters())
+    assert (teacher, student) == (pytest.approx(n * 16 / 1e9), pytest.approx(n * 20 / 1e9))
+    with pytest.raises(ValueError, match="no encoder can be loaded from there"):
+        optical.training_memory(tmp_path / "nowhere", freeze=True)
+
+
+def test_a_checkpoint_holds_what_is_trained_and_no_more(work, tmp_path):
+    args = arguments(work, "--layers", 1)
+    student = optical.start_student(optical.load_teacher(args), args)
+    ids, mask = student.pad(student.tokens(["mbuzi"], "query"))
+    batches = [np.array([0])] * 30
+
+    def loss(index, step):
+        return student(ids, mask).sum(), {"tokens": 1}
+    saved = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(optical, "save_checkpoint", lambda path, state: saved.append(state))
+        optical.fit(student, batches, loss, tmp_path, 1e-3, save_every_s=0)
+    assert saved and all("layer.1." in name or name == "projection.weight" for name in saved[0]["model"])
 
 
 def test_an_augmented_student_meets_an_augmented_teacher(work):
