@@ -214,7 +214,7 @@ class Encoder(nn.Module):
 
 
 def training_memory(name, freeze):
-    """(parameters, GB a teacher's training takes, GB a student's) of the encoder `name`, from its config alone.
+    """(parameters, GB a teacher's training takes, GB a student's) of encoder `name`, from its config alone.
 
     At least: a float32 weight, its gradient and AdamW's two means take 16 bytes, the teacher beside a student
     4, a frozen weight 2, shared by both. Activations come on top; they grow with --batch and the lengths.
@@ -791,9 +791,10 @@ def teacher(args):
         return
     torch.manual_seed(args.seed)
     n, own, student = training_memory(args.encoder, args.freeze)
-    print(f"  {args.encoder}: {n / 1e6:,.1f} M parameters{', frozen' if args.freeze else ''}; training takes at "
-          f"least {own:.2f} GB, a student {student:.2f} GB, activations on top", flush=True)
-    encoder = Encoder.load(args.encoder, args.dim, args.query_tokens, args.doc_tokens, args.augment, args.freeze)
+    print(f"  {args.encoder}: {n / 1e6:,.1f} M parameters{', frozen' if args.freeze else ''}; training takes "
+          f"at least {own:.2f} GB, a student {student:.2f} GB, activations on top", flush=True)
+    encoder = Encoder.load(args.encoder, args.dim, args.query_tokens, args.doc_tokens, args.augment,
+                           args.freeze)
     encoder = encoder.place(args)
     set_dropout(encoder, args.dropout)
     paths = data.load_manifest(root)["train"]

@@ -17,7 +17,7 @@
 #   WIKI=wikiclir|clirmatrix   (not mini) fine-tuning on Wikipedia's titles
 #   DICTIONARY=muse|xlent|tico|panlex   (not mini) words for code-switching, where it has any for a language
 #   MODELS="64x2"  sizes of table 9, width x layers; real: names or folders of encoders
-#   FREEZE=1  encoders stay as they are, in half precision; only projections are trained (billions of parameters)
+#   FREEZE=1  encoders stay as they are, in half precision, and only projections are trained
 #   CLEF=folder   BITEXT=ccaligned|ccmatrix|paracrawl|europarl   (paper)
 #   ENCODER=name or folder (not mini)   MIRROR=folder of files (not mini)   PYTHON=interpreter to use as it is
 #
@@ -142,7 +142,7 @@ if [ "$profile" = mini ]; then
     student=(--batch 32 --max-tokens 48 --negatives 2)
     steps=400 tune_steps=400 grid=(3e-4 1e-3 3e-3)       # 1e-2 was tried: no objective learns
     epsilon=0.05     # best on dev; at 0.1 Marathi, a script of its own, takes 600 steps
-    tune_langs=${langs%% *} tune_langs=${tune_langs:-sw mr}     # two scripts: one language's choice is not all's
+    tune_langs=${langs%% *} tune_langs=${tune_langs:-sw mr}     # of two scripts
     nmt=(--steps 600 --tune-steps 300 --batch 32 --max-tokens 48 --dropout 0.1)
     nmt_grid=(3e-4 1e-3 2e-3)
     study_langs=${langs:-sw} mix_langs=${langs:-sw so fi de}
