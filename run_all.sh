@@ -114,7 +114,7 @@ if [ "$profile" = test ]; then
     workers=()
     if "$PYTHON" -c "import xdist" 2> /dev/null; then
         export OMP_NUM_THREADS=1     # two workers, a core each
-        workers=(-n 2 --dist loadfile)
+        workers=(-n 2 --dist loadfile --no-loadscope-reorder)     # else the longest files come last
     fi
     exec "$PYTHON" -m pytest -q "${workers[@]}" tests
 fi

@@ -2,10 +2,13 @@
 
 And what the tests that run commands have in common: a small collection with its teacher, commands on it.
 """
+import multiprocessing
 import os
 import runpy
 import subprocess
 import sys
+import tempfile
+import traceback
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that reaches for a hub fails at once
 OFFLINE = ROOT / "tests" / "offline"
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(OFFLINE), os.environ.get("PYTHONPATH")]))
+FORKS = multiprocessing.get_context("forkserver")            # a process that has imported torch once, for all commands
+FORKS.set_forkserver_preload(["torch", "scipy.special", "scipy.sparse", "transformers.models.bert.modeling_bert",
+                              "transformers.models.auto.modeling_auto", "transformers.generation.utils"])
 runpy.run_path(str(OFFLINE / "sitecustomize.py"))
 
 
@@ -34,9 +40,34 @@ def pytest_configure(config):
         pass
 
 
-def command(*argv, **kwargs):
-    return subprocess.run([sys.executable, *map(str, argv)], cwd=ROOT, capture_output=True, text=True,
-                          **kwargs)
+def command(*argv):
+    """What `python ARGV...` in the repository's folder ends with, in a process of its own that is warm already."""
+    argv = [str(arg) for arg in argv]
+    with tempfile.TemporaryDirectory() as folder:
+        texts = [Path(folder) / name for name in ("stdout", "stderr")]
+        process = FORKS.Process(target=_command, args=(argv, dict(os.environ), *map(str, texts)))
+        process.start()
+        process.join()
+        return subprocess.CompletedProcess(argv, process.exitcode, *(t.read_text(encoding="utf-8") for t in texts))
+
+
+def _command(argv, environ, stdout, stderr):
+    for fd, path in ((1, stdout), (2, stderr)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), fd)
+    os.environ.clear()
+    os.environ.update(environ)
+    os.chdir(ROOT)
+    sys.argv, sys.path[0], status = argv, str(ROOT), 1
+    try:
+        runpy.run_path(argv[0], run_name="__main__")
+        status = 0
+    except SystemExit as stop:
+        status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    sys.exit(status)
 
 
 def run_all(*argv, **env):

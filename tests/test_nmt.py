@@ -2,8 +2,6 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -12,11 +10,7 @@ from transformers import BartConfig, BartForConditionalGeneration, PreTrainedTok
 import data
 import nmt
 import optical
-from conftest import ROOT
-
-
-def command(*argv):
-    return subprocess.run([sys.executable, *map(str, argv)], cwd=ROOT, capture_output=True, text=True)
+from conftest import command
 
 
 # --------------------------------------------------------------------------------------------- chrF

@@ -5,7 +5,6 @@ import json
 import random
 import re
 import shutil
-import subprocess
 import sys
 
 import numpy as np
@@ -20,11 +19,7 @@ import optical
 import ot
 import report
 import studies
-from conftest import ROOT
-
-
-def command(*argv):
-    return subprocess.run([sys.executable, *map(str, argv)], cwd=ROOT, capture_output=True, text=True)
+from conftest import command
 
 
 @pytest.fixture(scope="module")
