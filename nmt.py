@@ -166,11 +166,10 @@ def train_one(pairs, lr, folder, args, name):
     special = {start, end}
     source = [np.array(row, np.int32) for row in ids[0]]
     target = [np.array([start, *(i for i in row if i not in special), end], np.int32) for row in ids[1]]
-    output, used = decoder.get_output_embeddings(), np.unique(np.concatenate(target))
-    place = np.zeros(output.out_features, np.int64)
-    place[used] = np.arange(len(used))
-    used, place = (torch.from_numpy(t).to(args.device) for t in (used.astype(np.int64), place))
     # Only tokens of some target are scored: others cannot be learnt, and all would be a third of a step.
+    output, used = decoder.get_output_embeddings(), torch.from_numpy(np.unique(np.concatenate(target)))
+    used, place = used.long().to(args.device), torch.full((output.out_features,), -1, device=args.device)
+    place[used] = torch.arange(len(used), device=args.device)
     output.forward = lambda h: F.linear(h, output.weight[used], output.bias[used])
     keep = [i for i in range(len(pairs)) if max(len(source[i]), len(target[i])) <= args.max_tokens]
     if not keep:
@@ -193,8 +192,7 @@ def train_one(pairs, lr, folder, args, name):
     spent = fit(model, batches, loss_of, folder, lr, accumulate=args.accumulate, name=f"{name} lr {lr:g}",
                 log_every=args.log_every, save_every_s=args.save_every_s)
     del output.forward
-    seen = torch.zeros_like(output.bias, dtype=torch.bool).index_fill_(0, used, True)
-    output.bias.data.masked_fill_(~seen, -1e4)
+    output.bias.data[place < 0] = -1e4
     return translator, {"pairs": len(keep), **spent}
 
 
@@ -226,16 +224,16 @@ def one_direction(folder, source, target, lr, args, only_dev=False):
     """done.json of one trained direction, trained and its texts translated here unless it is there."""
     lang, reverse = foreign(source, target)
     part = open_experiment(folder, args, {"lang": lang, "reverse": reverse, "lr": lr})
-    if part is not None:
-        entry = language(args.data, lang)
-        pairs = data.read_bitext(Path(args.data) / entry["train"])[:args.pairs or entry["pairs"]]
-        pairs = [(e, x) if reverse else (x, e) for e, x in pairs]
-        translator, spent = train_one(pairs, lr, part, args, folder.name)
-        jobs, references = jobs_of(args, lang, reverse)
-        score = write_translations(translator, {"dev.tsv": jobs["dev.tsv"]} if only_dev else jobs,
-                                   references, part)
-        close_experiment(part, folder, {"lang": lang, "lr": lr, "dev_chrf": score, **spent})
-    return finished(folder)
+    if part is None:
+        return finished(folder)
+    entry = language(args.data, lang)
+    pairs = data.read_bitext(Path(args.data) / entry["train"])[:args.pairs or entry["pairs"]]
+    pairs = [(e, x) if reverse else (x, e) for e, x in pairs]
+    translator, spent = train_one(pairs, lr, part, args, folder.name)
+    jobs, references = jobs_of(args, lang, reverse)
+    jobs = {"dev.tsv": jobs["dev.tsv"]} if only_dev else jobs
+    score = write_translations(translator, jobs, references, part)
+    return close_experiment(part, folder, {"lang": lang, "lr": lr, "dev_chrf": score, **spent})
 
 
 def directions(out, langs, both=True):
@@ -275,13 +273,13 @@ def pretrained(args):
     def one(folder, source, target):
         lang, reverse = foreign(source, target)
         part = open_experiment(folder, args, {"lang": lang, "reverse": reverse})
-        if part is not None:
-            ends = [codes.get(end, end) if coded else None for end in (source, target)]
-            translator = by_name(args.name, *ends, args.beams, args.max_tokens)
-            translator.model.to(args.device)
-            score = write_translations(translator, *jobs_of(args, lang, reverse), part)
-            close_experiment(part, folder, {"lang": lang, "model": args.name, "dev_chrf": score})
-        return finished(folder)
+        if part is None:
+            return finished(folder)
+        ends = [codes.get(end, end) if coded else None for end in (source, target)]
+        translator = by_name(args.name, *ends, args.beams, args.max_tokens)
+        translator.model.to(args.device)
+        score = write_translations(translator, *jobs_of(args, lang, reverse), part)
+        return close_experiment(part, folder, {"lang": lang, "model": args.name, "dev_chrf": score})
 
     share_out("nmt", directions(Path(args.out), languages(args), args.reverse), one)
 

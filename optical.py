@@ -1160,13 +1160,13 @@ def finish_student(folder, lang, method, lr, args, teacher, texts, then=None):
     if not folder.exists():
         source, bitext = lesson(method, lang, teacher, texts, args)
     part = open_experiment(folder, args, unit)
-    if part is not None:
-        student, spent = distil_one(source, lang, method, lr, bitext.teacher, part, args)
-        if then:
-            then(student, part)
-        scores = bitext.dev_scores(student)
-        close_experiment(part, folder, {**unit, **scores, "examples": len(source.rows), **spent})
-    return finished(folder)
+    if part is None:
+        return finished(folder)
+    student, spent = distil_one(source, lang, method, lr, bitext.teacher, part, args)
+    if then:
+        then(student, part)
+    scores = bitext.dev_scores(student)
+    return close_experiment(part, folder, {**unit, **scores, "examples": len(source.rows), **spent})
 
 
 def able(root, langs, methods):
@@ -1466,10 +1466,11 @@ def _open_experiment(folder, args, unit):
 
 
 def close_experiment(part, folder, result):
-    """Write done.json, drop the checkpoint, move the folder to its final name."""
+    """Write done.json, drop the checkpoint, move the folder to its final name; returns `result`."""
     (part / "checkpoint.pt").unlink(missing_ok=True)
     write_json(part / "done.json", result)
     settle(part, folder)
+    return result
 
 
 def settle(part, folder, about=""):

@@ -193,20 +193,20 @@ def hybrid(args):
 
     def one(folder, cross):
         part = open_experiment(folder, args, {"cross": cross})
-        if part is not None:
-            torch.manual_seed(args.seed)
-            encoder = load_teacher(args)
-            set_dropout(encoder, args.dropout)
-            lengths = [len(lesson().docs["en", docid]) for _, docid, _ in lesson().triples]
-            batches = length_batches(lengths, args.batch, args.steps, args.seed)
-            spent = fit(encoder, batches, lambda index, step: lesson().loss(encoder, index, step, cross),
-                        part, args.lr, accumulate=args.accumulate, log_every=args.log_every,
-                        save_every_s=args.save_every_s, name=f"hybrid {folder.name}")
-            index_of = document_indexes(args.data, encoder, part / "vectors")
-            search_tests(args, tests, encoder, index_of, folder.name)
-            shutil.rmtree(part / "vectors", ignore_errors=True)
-            close_experiment(part, folder, {"cross": cross, **spent})
-        return finished(folder)
+        if part is None:
+            return finished(folder)
+        torch.manual_seed(args.seed)
+        encoder = load_teacher(args)
+        set_dropout(encoder, args.dropout)
+        lengths = [len(lesson().docs["en", docid]) for _, docid, _ in lesson().triples]
+        batches = length_batches(lengths, args.batch, args.steps, args.seed)
+        spent = fit(encoder, batches, lambda index, step: lesson().loss(encoder, index, step, cross),
+                    part, args.lr, accumulate=args.accumulate, log_every=args.log_every,
+                    save_every_s=args.save_every_s, name=f"hybrid {folder.name}")
+        index_of = document_indexes(args.data, encoder, part / "vectors")
+        search_tests(args, tests, encoder, index_of, folder.name)
+        shutil.rmtree(part / "vectors", ignore_errors=True)
+        return close_experiment(part, folder, {"cross": cross, **spent})
 
     share_out("hybrid", {(cross,): Path(args.out) / f"cross={cross:g}" for cross in args.cross}, one)
 
