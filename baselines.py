@@ -40,6 +40,7 @@ import random
 import sys
 import unicodedata
 from array import array
+from bisect import bisect_right
 from collections import Counter
 
 import numpy as np
@@ -461,8 +462,8 @@ def code_switch(text, lexicons, p, rng):
         knowing = [table[core] for table in lexicons if core in table]
         if knowing and switch < p:
             row = knowing[int(language * len(knowing))]
-            reached = np.cumsum(list(row.values()))
-            word = list(row)[min(np.searchsorted(reached, choice * reached[-1], side="right"), len(row) - 1)]
+            reached = list(itertools.accumulate(row.values()))
+            word = list(row)[min(bisect_right(reached, choice * reached[-1]), len(row) - 1)]
             word = word[0].upper() + word[1:] if piece[start].isupper() else word
             piece = piece[:start] + word + piece[end:]
         switched.append(piece)

@@ -79,12 +79,13 @@ class Translator:
 
     Args: start, the token id that a translation starts from; end, the one that closes it; forced, the token
     id that must come first (the target language of multilingual models) or None.
+    Attribute: output, the decoder's vocabulary as token ids (int64) where `trim` made it smaller, else None.
     """
 
     def __init__(self, model, tokenizer, start, end, forced=None, beams=5, max_tokens=64):
-        self.model, self.tokenizer, self.max_tokens = model, tokenizer, max_tokens
-        pad_id = tokenizer.pad_token_id or 0
-        self.options = {"decoder_start_token_id": start, "eos_token_id": end, "pad_token_id": pad_id,
+        self.model, self.tokenizer, self.max_tokens, self.output = model, tokenizer, max_tokens, None
+        self.pad_id = tokenizer.pad_token_id or 0
+        self.options = {"decoder_start_token_id": start, "eos_token_id": end, "pad_token_id": self.pad_id,
                         "forced_bos_token_id": forced, "num_beams": beams, "do_sample": False,
                         "max_new_tokens": max_tokens, "early_stopping": beams > 1}
 
@@ -93,16 +94,37 @@ class Translator:
         ids = self.tokenizer(list(texts), truncation=True, max_length=self.max_tokens)["input_ids"]
         return [np.array(row, np.int32) for row in ids]
 
+    def trim(self, used):
+        """The decoder's vocabulary becomes the token ids `used`; returns the place of each id in it, else 0.
+
+        A token that no target has cannot be learnt, and scoring all was a third of a step.
+        """
+        decoder = self.model.decoder
+        used = np.union1d(used, [self.pad_id])
+        place = np.zeros(decoder.config.vocab_size, np.int32)
+        place[used] = np.arange(len(used))
+        self.output = torch.from_numpy(used.astype(np.int64))
+        weight = decoder.get_input_embeddings().weight.data[self.output]
+        bias = decoder.get_output_embeddings().bias.data[self.output]
+        decoder.resize_token_embeddings(len(used))
+        decoder.get_input_embeddings().weight.data.copy_(weight)
+        decoder.get_output_embeddings().bias.data.copy_(bias)
+        for key in ("decoder_start_token_id", "eos_token_id", "pad_token_id"):
+            self.options[key] = int(place[self.options[key]])
+        return place
+
     @torch.inference_mode()
     def translate(self, texts, batch_tokens=2048, name="translate"):
         """Translations of `texts`, in their order."""
         rows, out, device = self.tokens(texts), [""] * len(texts), self.model.device
         self.model.eval()
         for index in tqdm(token_batches([len(row) for row in rows], batch_tokens), disable=None, desc=name):
-            ids, mask = pad([rows[i] for i in index], self.options["pad_token_id"], device)
+            ids, mask = pad([rows[i] for i in index], self.pad_id, device)
             longest = min(self.max_tokens, 2 * ids.shape[1] + 8)       # a model that learnt little never ends
             made = self.model.generate(input_ids=ids, attention_mask=mask.long(),
-                                       **{**self.options, "max_new_tokens": longest})
+                                       **{**self.options, "max_new_tokens": longest}).cpu()
+            if self.output is not None:
+                made = self.output[made]
             for i, text in zip(index, self.tokenizer.batch_decode(made, skip_special_tokens=True)):
                 out[i] = tidy(text)
         return out
@@ -157,26 +179,23 @@ def train_one(pairs, lr, folder, args, name):
     """An encoder-decoder trained by (1) on pairs [(source, target), ...]; returns it and what it cost."""
     torch.manual_seed(args.seed)
     translator = from_encoder(args.encoder, args.beams, args.max_tokens, args.dropout, args.device)
-    model, tokenizer = translator.model.to(args.device), translator.tokenizer
+    model, tokenizer = translator.model, translator.tokenizer
     decoder = model.decoder
     head = decoder.cls if hasattr(decoder, "cls") else decoder.lm_head                   # BERT or XLM-R
     ids = [tokenizer(list(side))["input_ids"] for side in zip(*pairs)]
-    start, end, pad_id = (translator.options[k] for k in ("decoder_start_token_id", "eos_token_id",
-                                                          "pad_token_id"))
+    start, end = translator.options["decoder_start_token_id"], translator.options["eos_token_id"]
     special = {start, end}
     source = [np.array(row, np.int32) for row in ids[0]]
     target = [np.array([start, *(i for i in row if i not in special), end], np.int32) for row in ids[1]]
-    # Only tokens of some target are scored: others cannot be learnt, and all would be a third of a step.
-    output, used = decoder.get_output_embeddings(), torch.from_numpy(np.unique(np.concatenate(target)))
-    used, place = used.long().to(args.device), torch.full((output.out_features,), -1, device=args.device)
-    place[used] = torch.arange(len(used), device=args.device)
-    output.forward = lambda h: F.linear(h, output.weight[used], output.bias[used])
+    place = translator.trim(np.unique(np.concatenate(target)))
+    target, pad_id = [place[row] for row in target], translator.options["pad_token_id"]
+    model.to(args.device)
     keep = [i for i in range(len(pairs)) if max(len(source[i]), len(target[i])) <= args.max_tokens]
     if not keep:
         raise ValueError(f"{name}: no pair of at most {args.max_tokens} tokens; raise --max-tokens")
 
     def loss_of(index, step):
-        x, x_mask = pad([source[keep[i]] for i in index], pad_id, args.device)                  # (B, M)
+        x, x_mask = pad([source[keep[i]] for i in index], translator.pad_id, args.device)       # (B, M)
         y, y_mask = pad([target[keep[i]] for i in index], pad_id, args.device)                  # (B, N)
         with torch.autocast(x.device.type, dtype=torch.bfloat16) if args.bf16 else nullcontext():
             h = model.encoder(input_ids=x, attention_mask=x_mask.long()).last_hidden_state      # (B, M, H)
@@ -185,14 +204,12 @@ def train_one(pairs, lr, folder, args, name):
                 encoder_attention_mask=x_mask.long(), use_cache=False).last_hidden_state    # (B, N - 1, H)
             real = y_mask[:, 1:]                                                                # (B, N - 1)
             logits = head(h[real])                              # not of padding: it is most of a step's cost
-        loss = F.cross_entropy(logits.float(), place[y[:, 1:][real]], label_smoothing=args.smoothing)
+        loss = F.cross_entropy(logits.float(), y[:, 1:][real], label_smoothing=args.smoothing)
         return loss, {"tokens": int(x_mask.sum() + y_mask.sum())}
 
     batches = length_batches([len(target[i]) for i in keep], args.batch, args.steps, args.seed)
     spent = fit(model, batches, loss_of, folder, lr, accumulate=args.accumulate, name=f"{name} lr {lr:g}",
                 log_every=args.log_every, save_every_s=args.save_every_s)
-    del output.forward
-    output.bias.data[place < 0] = -1e4
     return translator, {"pairs": len(keep), **spent}
 
 

@@ -718,9 +718,9 @@ def pretrain(args):
     rows = [np.array(row, np.int32) for row in ids]
     torch.manual_seed(args.seed)
     config = BertConfig(vocab_size=len(tokenizer), hidden_size=args.hidden, num_hidden_layers=args.layers,
-                        num_attention_heads=max(1, args.hidden // 32), intermediate_size=4 * args.hidden,
-                        max_position_embeddings=256, hidden_dropout_prob=0.0,
-                        attention_probs_dropout_prob=0.0)
+                        num_attention_heads=max(1, args.hidden // 32),
+                        intermediate_size=args.ffn * args.hidden, max_position_embeddings=256,
+                        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     model = BertForMaskedLM(config).to(args.device)
     special = tokenizer.convert_tokens_to_ids("[unused1]")
 
@@ -1186,17 +1186,27 @@ def able(root, langs, methods):
 
 
 def tune(args):
-    """One learning rate an objective: the grid's best by dev MAP, averaged over --langs; OUT/lr.json."""
+    """One learning rate an objective: the grid's best by dev MAP, averaged over --langs; OUT/lr.json.
+
+    --students: where `distil` will train as many steps; it finds the students of the chosen rates there.
+    """
     out, teacher, texts, langs = Path(args.out), load_teacher(args), {}, languages(args)
     units = {(lang, method, lr): out / f"{lang}.{method}.{lr:g}"
              for lang, method in able(args.data, langs, args.methods) for lr in args.lr}
     found = share_out("tune", units, lambda folder, lang, method, lr: finish_student(
-        folder, lang, method, lr, args, teacher, texts))
+        folder, lang, method, lr, args, teacher, texts, Encoder.save if args.students else None))
     table = {}
     for (_, method, lr), done in found.items():
         table.setdefault(method, {}).setdefault(f"{lr:g}", []).append(done["dev_map"])
     means = {m: {lr: sum(v) / len(v) for lr, v in row.items()} for m, row in table.items()}
     chosen = {m: float(max(row, key=lambda lr: (row[lr], -float(lr)))) for m, row in means.items()}
+    kept = {Path(args.students) / lang / method: folder for (lang, method, lr), folder in units.items()
+            if lr == chosen[method]} if args.students else {}
+    for student, folder in kept.items():
+        if not student.exists():
+            part = fresh(student)
+            shutil.copytree(folder, part, dirs_exist_ok=True)
+            os.replace(part, student)
     write_json(out / "lr.json", {"chosen": chosen, "dev_map": means, "langs": langs, "steps": args.steps})
     print(f"  learning rates: {chosen}")
 
@@ -1439,7 +1449,7 @@ def _open_experiment(folder, args, unit):
     """
     own = {k: str(v) if isinstance(v, (Path, torch.device)) else v for k, v in vars(args).items()
            if k not in ("run_command", "langs", "methods", "log_every", "save_every_s", "runs", "variants",
-                        "jobs", "threads", "teachers", "rows")}
+                        "jobs", "threads", "teachers", "rows", "out", "lr_file", "students")}
     own.update(unit or {})
     manifest = Path(args.data) / "collection.json"
     own["data_sha256"] = hashlib.sha256(manifest.read_bytes()).hexdigest()
@@ -1626,6 +1636,7 @@ def parser():
     add("--vocab", type=int, default=6000, help="largest vocabulary, in subwords")
     add("--hidden", type=int, default=128, help="width")
     add("--layers", type=int, default=4, help="depth")
+    add("--ffn", type=int, default=4, help="width of the feed-forward layers, in --hidden")
     add("--steps", type=int, default=2000, help="training steps")
     add("--lr", type=float, default=1e-3, help="peak learning rate")
 
@@ -1646,6 +1657,7 @@ def parser():
 
     add = command_options(commands, "tune", tune, student_options)
     add("--lr", type=float, nargs="+", required=True, help="the grid, the same for every objective")
+    add("--students", default=None, help="keep those of the chosen rates there, for a `distil` alike")
 
     command_options(commands, "distil", distil, student_options, rate_options)
 

@@ -308,8 +308,7 @@ def align(args):
             if method != "zero-shot":
                 student = Encoder.load(Path(args.students) / lang / method).place(args)
             student.eval()
-            for english, source in pairs:
-                plan, cosine = plan_of(teacher, student, english, source, args)
+            for plan, cosine in plans_of(teacher, student, pairs, args):
                 for name, matrix in (("plan", plan), ("greedy match", cosine)):
                     for mutual in (False, True):
                         key = f"{method} student, {name}" if student is not teacher else f"zero-shot, {name}"
@@ -333,16 +332,24 @@ def align(args):
 
 
 @torch.inference_mode()
-def plan_of(teacher, student, english, source, args):
-    """Word matrices of one pair: the plan's mass, summed, and the cosines, the largest: (E, X) arrays."""
-    t, s = (encoder(*encoder.pad(encoder.tokens([text], "query", args.max_tokens)))
-            for encoder, text in ((teacher, english), (student, source)))       # (1, N, H), (1, M, H)
-    C = ot.cosine_cost(t, s)                                                     # (1, N, M)
-    a, b = (ot.uniform_marginal(torch.ones(v.shape[:2], dtype=torch.bool, device=v.device)) for v in (t, s))
-    plan = ot.sinkhorn(C, a, b, args.epsilon, tol=1e-4, warn=False).plan
-    rows, columns = (word_of(teacher, text, args.max_tokens) for text in (english, source))
-    return (word_matrix(plan[0].cpu().numpy(), rows, columns, np.add),
-            word_matrix(1 - C[0].cpu().numpy(), rows, columns, np.maximum))
+def plans_of(teacher, student, pairs, args, batch=64):
+    """Word matrices of each pair: the plan's mass, summed, and the cosines, the largest: (E, X) arrays."""
+    out = []
+    for start in range(0, len(pairs), batch):
+        some = pairs[start:start + batch]                                        # (B)
+        vectors, marginals = [], []
+        for encoder, texts in zip((teacher, student), zip(*some)):
+            ids, mask = encoder.pad(encoder.tokens(texts, "query", args.max_tokens))
+            vectors.append(encoder(ids, mask))                                   # (B, N, H), (B, M, H)
+            marginals.append(ot.uniform_marginal(mask))
+        C = ot.cosine_cost(*vectors)                                             # (B, N, M)
+        plans = ot.sinkhorn(C, *marginals, args.epsilon, tol=1e-4, warn=False).plan
+        for pair, plan, cosine in zip(some, plans.cpu().numpy(), (1 - C).cpu().numpy()):
+            places = [word_of(teacher, text, args.max_tokens) for text in pair]
+            n, m = map(len, places)
+            out.append((word_matrix(plan[:n, :m], *places, np.add),
+                        word_matrix(cosine[:n, :m], *places, np.maximum)))
+    return out
 
 
 # ------------------------------------------------------------------------------------------ 6. Cost
@@ -448,7 +455,7 @@ def figures(args):
     manifest, teacher = data.load_manifest(args.data), load_teacher(args)
     english, source = data.read_bitext(Path(args.data) / manifest["langs"][args.lang]["dev"])[args.pair]
     student = Encoder.load(Path(args.students) / args.lang / "optical").place(args).eval()
-    plan, _ = plan_of(teacher, student, english, source, args)
+    (plan, _), = plans_of(teacher, student, [(english, source)], args)
     table = [["", *source.split()]] + [[word, *(f"{p:.4f}" for p in row)]
                                        for word, row in zip(english.split(), plan)]
     (out / "plan.tsv").write_text("".join("\t".join(row) + "\n" for row in table), encoding="utf-8")

@@ -103,11 +103,14 @@ def test_the_loss_is_that_of_the_next_token_and_padding_adds_nothing(work, tmp_p
     model, tokenizer, total, n = translator.model.eval(), translator.tokenizer, 0.0, 0
     for source, target in pairs:
         x, y = (torch.tensor([tokenizer(text)["input_ids"]]) for text in (source, target))   # [CLS] ... [SEP]
+        assert set(y[0].tolist()) <= set(translator.output.tolist())
+        y = torch.searchsorted(translator.output, y)                         # its place in what the decoder knows
         with torch.no_grad():
             p = model(input_ids=x, attention_mask=torch.ones_like(x),
                       decoder_input_ids=y[:, :-1]).logits.log_softmax(-1)[0]
         total, n = total - float(p.gather(1, y[0, 1:, None]).sum()), n + y.shape[1] - 1
     assert logged == pytest.approx(total / n, rel=1e-4)
+    assert p.shape[1] == len(translator.output) < len(tokenizer)
 
 
 def test_a_language_without_bitext_or_an_encoder_that_is_gone_is_one_line(work, tmp_path):

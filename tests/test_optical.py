@@ -494,8 +494,8 @@ def test_two_processes_train_as_one_with_two_parts_a_batch(tmp_path):
     assert subprocess.run([sys.executable, *argv], cwd=ROOT, stdout=subprocess.DEVNULL).returncode == 0
     two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     for name, program, parts in (("one", [sys.executable], 2), ("two", two, 1)):
-        for command in (["pretrain", "--vocab", 500, "--hidden", 32, "--layers", 1, "--steps", 4, "--batch", 7,
-                         "--out", tmp_path / name / "encoder"],
+        for command in (["pretrain", "--vocab", 500, "--hidden", 32, "--layers", 1, "--ffn", 3, "--steps", 4,
+                         "--batch", 7, "--out", tmp_path / name / "encoder"],
                         ["teacher", "--encoder", tmp_path / name / "encoder", "--dim", 16, "--steps", 5, "--batch",
                          6, "--out", tmp_path / name / "teacher"]):
             argv = [*program, "optical.py", *command, "--data", tmp_path / "data", "--accumulate", parts,
@@ -510,6 +510,7 @@ def test_two_processes_train_as_one_with_two_parts_a_batch(tmp_path):
             assert [a[key] for key in same] == pytest.approx([b[key] for key in same], rel=1e-6)
         weights = [(tmp_path / name / kind / "model.safetensors").read_bytes() for name in ("one", "two")]
         assert weights[0] == weights[1]                                          # bit for bit
+        assert json.loads((tmp_path / "one" / kind / "config.json").read_text())["intermediate_size"] == 96
         assert not (tmp_path / "two" / (kind + ".part")).exists()
     done = subprocess.run([*two, "optical.py", "subwords", "--data", tmp_path / "data", "--teacher", tmp_path / "one" /
                            "teacher", "--out", tmp_path / "x.json"], cwd=ROOT, capture_output=True, text=True)

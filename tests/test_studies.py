@@ -416,10 +416,13 @@ def test_every_token_knows_its_word(work):
 def test_the_plan_of_a_sentence_with_itself_links_every_word_to_itself(work):
     teacher = optical.Encoder.load(work / "teacher").eval()
     args = argparse.Namespace(max_tokens=64, epsilon=0.01)
-    plan, cosine = studies.plan_of(teacher, teacher, "the farmer sold a goat", "the farmer sold a goat", args)
-    own = [(i, i) for i in range(5)]
-    assert studies.links(plan, True) == own == studies.links(cosine, True)
-    assert 0.5 < plan.sum() < 1                                    # the rest is on the markers
+    pairs = [(text, text) for text in ("the farmer sold a goat", "goat", "who sold the goat of a farmer today")]
+    plans = studies.plans_of(teacher, teacher, pairs, args, batch=2)
+    for (text, _), (plan, cosine) in zip(pairs, plans):
+        own = [(i, i) for i in range(len(text.split()))]
+        assert studies.links(plan, True) == own == studies.links(cosine, True)
+        assert plan.shape == cosine.shape == (len(own), len(own))
+    assert 0.5 < plans[0][0].sum() < 1                             # the rest is on the markers
 
 
 def test_align_writes_a_row_a_language_method_and_way(work, tmp_path):
@@ -439,6 +442,31 @@ def test_align_writes_a_row_a_language_method_and_way(work, tmp_path):
     want = baselines.aer([baselines.align(e, x, *models) for e, x in pairs], gold)
     found = {(row["method"], row["measure"]): row["value"] for row in rows}
     assert found["IBM Model 1", "aer, both ways"] == pytest.approx(want, abs=1e-6)
+
+
+# --------------------------------------------------------------------------------------------- rates
+
+def test_tune_chooses_by_dev_and_its_students_are_those_distil_would_train(work, tmp_path):
+    common = ("--data", work / "data", "--teacher", work / "teacher", "--cache", work / "vectors", "--methods",
+              "optical", "mean", "--steps", 2, "--batch", 8)
+    done = command("optical.py", "tune", *common, "--out", tmp_path / "tune", "--lr", "1e-4", "1e-2",
+                   "--students", tmp_path / "kept")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "tune" / "lr.json").read_text())
+    for method, row in found["dev_map"].items():
+        dones = {lr: json.loads((tmp_path / "tune" / f"sw.{method}.{lr}" / "done.json").read_text())
+                 for lr in ("0.0001", "0.01")}
+        assert row == {lr: made["dev_map"] for lr, made in dones.items()}
+        assert found["chosen"][method] == float(max(row, key=lambda lr: (row[lr], -float(lr))))
+    made = {}
+    for out in ("kept", "anew"):
+        done = command("optical.py", "distil", *common, "--out", tmp_path / out, "--lr-file",
+                       tmp_path / "tune" / "lr.json")
+        assert done.returncode == 0, done.stderr
+        assert ("2 of 2 are there" in done.stdout) == (out == "kept")
+        made[out] = [(tmp_path / out / "sw" / method / "model.safetensors").read_bytes()
+                     for method in ("optical", "mean")]
+    assert made["kept"] == made["anew"] and made["kept"][0] != made["kept"][1]
 
 
 # ------------------------------------------------------------------------------------------- figures
