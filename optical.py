@@ -1200,13 +1200,9 @@ def tune(args):
         table.setdefault(method, {}).setdefault(f"{lr:g}", []).append(done["dev_map"])
     means = {m: {lr: sum(v) / len(v) for lr, v in row.items()} for m, row in table.items()}
     chosen = {m: float(max(row, key=lambda lr: (row[lr], -float(lr)))) for m, row in means.items()}
-    kept = {Path(args.students) / lang / method: folder for (lang, method, lr), folder in units.items()
-            if lr == chosen[method]} if args.students else {}
-    for student, folder in kept.items():
-        if not student.exists():
-            part = fresh(student)
-            shutil.copytree(folder, part, dirs_exist_ok=True)
-            os.replace(part, student)
+    if args.students:
+        kept = {unit: Path(args.students) / unit[0] / unit[1] for unit in units if unit[2] == chosen[unit[1]]}
+        share_out("", kept, lambda student, *unit: take(units[unit], student))
     write_json(out / "lr.json", {"chosen": chosen, "dev_map": means, "langs": langs, "steps": args.steps})
     print(f"  learning rates: {chosen}")
 
@@ -1481,6 +1477,14 @@ def close_experiment(part, folder, result):
     write_json(part / "done.json", result)
     settle(part, folder)
     return result
+
+
+def take(made, folder):
+    """`folder` becomes a copy of a finished experiment, unless it is there."""
+    if not folder.exists():
+        part = fresh(folder)
+        shutil.copytree(made, part, dirs_exist_ok=True)
+        os.replace(part, folder)
 
 
 def settle(part, folder, about=""):

@@ -448,9 +448,9 @@ def test_align_writes_a_row_a_language_method_and_way(work, tmp_path):
 
 def test_tune_chooses_by_dev_and_its_students_are_those_distil_would_train(work, tmp_path):
     common = ("--data", work / "data", "--teacher", work / "teacher", "--cache", work / "vectors", "--methods",
-              "optical", "mean", "--steps", 2, "--batch", 8)
+              "optical", "mean", "--steps", 2, "--batch", 8, "--threads", 1)
     done = command("optical.py", "tune", *common, "--out", tmp_path / "tune", "--lr", "1e-4", "1e-2",
-                   "--students", tmp_path / "kept")
+                   "--students", tmp_path / "kept", "--jobs", 3)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "tune" / "lr.json").read_text())
     for method, row in found["dev_map"].items():
