@@ -31,6 +31,7 @@ import gzip
 import hashlib
 import heapq
 import http.client
+import io
 import itertools
 import json
 import lzma
@@ -70,6 +71,7 @@ TICO = {"sw": "sw_KE", "so": "so_SO", "tl": "tl_XX", "mr": "mr_IN", "fi": "fi_FI
         "fr": "fr_XX"}
 PANLEX = {"sw": "swh", "so": "som", "tl": "tgl", "mr": "mar", "fi": "fin", "de": "deu", "fr": "fra"}
 MUSE = "ar de el es fi fr hi ru th tl tr vi zh".split()
+LINE = 16 << 20                                            # bytes of the longest line that is read
 SPLITS, GITHUB = ("train", "dev", "test"), "https://raw.githubusercontent.com/"
 
 
@@ -235,18 +237,19 @@ def verify(path, checksum):
                          "that you trust into MIRROR")
 
 
+def crc32_of(path):
+    """CRC-32 of a file."""
+    crc = 0
+    with open(path, "rb") as f:
+        while block := f.read(1 << 22):
+            crc = zlib.crc32(block, crc)
+    return crc
+
+
 def sums_of(folder):
     """{file below `folder`: [bytes, CRC-32]}, but for sums.json."""
-    found = {}
-    for path in sorted(Path(folder).rglob("*")):
-        if path.is_dir() or path.name == "sums.json":
-            continue
-        crc = 0
-        with open(path, "rb") as f:
-            while block := f.read(1 << 22):
-                crc = zlib.crc32(block, crc)
-        found[path.relative_to(folder).as_posix()] = [path.stat().st_size, crc]
-    return found
+    return {path.relative_to(folder).as_posix(): [path.stat().st_size, crc32_of(path)]
+            for path in sorted(Path(folder).rglob("*")) if path.is_file() and path.name != "sums.json"}
 
 
 def seal(folder, about=""):
@@ -271,6 +274,33 @@ def check_seal(folder, about=None):
         if now.get(name) != was[name]:
             raise ValueError(f"{Path(folder) / name}: {'changed' if name in now else 'gone'} since it was "
                              f"written; delete {folder} and run the command again")
+
+
+def audit(folder):
+    """Raise ValueError where a file changed since the last call and its time did not: a flipped bit.
+
+    FOLDER/audit.json keeps time (ns), size and CRC-32 of the files below from call to call, but of logs, of
+    folders that have a seal, of hidden files and of what is under a temporary name. What was written since
+    has another time and is taken as it is.
+    """
+    root, kept, now = Path(folder), Path(folder) / "audit.json", {}
+    before = from_json(kept.read_text(encoding="utf-8"), kept) if kept.exists() else {}
+    for at, folders, files in os.walk(root):
+        sealed = "sums.json" in files
+        folders[:] = sorted(f for f in folders if not (sealed or f == "logs" or f.endswith(".part")))
+        for path in (Path(at) / name for name in files if not sealed):
+            if path == kept or path.name.startswith(".") or path.suffix in (".tmp", ".part", ".lock"):
+                continue
+            now[path.relative_to(root).as_posix()] = [path.stat().st_mtime_ns, path.stat().st_size,
+                                                      crc32_of(path)]
+    for name, row in now.items():
+        was = before.get(name, row)
+        if was != row and was[:1] == row[:1]:
+            raise ValueError(f"{root / name}: damaged: its content changed, but nobody wrote it; delete it "
+                             f"and the stamp of the stage that made it (PLAN=1 lists them), or {root}")
+    part = kept.with_suffix(".tmp")
+    part.write_text(json.dumps(now, indent=0), encoding="utf-8")
+    os.replace(part, kept)
 
 
 class Files:
@@ -469,6 +499,24 @@ def fold(text):
     return " ".join(re.findall(r"\w+", clean(text).casefold()))
 
 
+class Unpacked(io.RawIOBase):
+    """The bytes of an archive, refused once they are far more than text ever packs into its size: a bomb."""
+
+    def __init__(self, stream, path):
+        self.stream, self.path, self.left = stream, path, max(1 << 26, 100 * Path(path).stat().st_size)
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        n = self.stream.readinto(buffer)
+        self.left -= n
+        if self.left < 0:
+            raise ValueError(f"{self.path}: unpacks to more than 100 times its size, as no text does; "
+                             "fetch it again")
+        return n
+
+
 @contextlib.contextmanager
 def open_bytes(path, member=""):
     """A plain, gz, xz, zip, or tar.gz file as a binary stream; `member`: how a name inside an archive ends.
@@ -491,7 +539,7 @@ def open_bytes(path, member=""):
                     raise ValueError(f"{path}: {len(hits)} members end in {member!r}, expected one; "
                                      f"it has {', '.join(names) or 'none'}")
                 with archive, archive.open(hits[0]) as stream:
-                    yield stream
+                    yield io.BufferedReader(Unpacked(stream, path), 1 << 16)
             elif member and ".tar" in Path(path).suffixes:
                 try:
                     archive = tarfile.open(fileobj=f, mode="r|*")
@@ -501,10 +549,12 @@ def open_bytes(path, member=""):
                 if found is None:
                     raise ValueError(f"{path}: no member ends in {member!r}")
                 with archive:
-                    yield archive.extractfile(found)
+                    yield io.BufferedReader(Unpacked(archive.extractfile(found), path), 1 << 16)
+            elif kind:
+                with {"gz": gzip.open, "xz": lzma.open}[kind](f) as stream:
+                    yield io.BufferedReader(Unpacked(stream, path), 1 << 16)
             else:
-                with {"gz": gzip.open, "xz": lzma.open, "": contextlib.nullcontext}[kind](f) as stream:
-                    yield stream
+                yield f
         except (EOFError, RuntimeError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile,
                 tarfile.TarError) as e:
             if isinstance(e, OSError) and e.errno not in (None, errno.EINVAL):    # EINVAL: of a place below 0
@@ -512,10 +562,18 @@ def open_bytes(path, member=""):
             raise ValueError(f"{path}: truncated or damaged {kind} file ({e}); fetch it again") from None
 
 
+def raw_lines(stream, path):
+    """Yield the lines of a binary stream. Raises: ValueError at one of more than LINE bytes."""
+    for number, raw in enumerate(iter(lambda: stream.readline(LINE + 1), b""), 1):
+        if len(raw) > LINE:
+            raise ValueError(f"{path}:{number}: a line of more than {LINE >> 20} MB; it is no file of lines")
+        yield raw
+
+
 def lines(path, member="", encoding="utf-8"):
     r"""Yield (line number, text) of a file, without line ends; only "\n" and "\r\n" end a line."""
     with open_bytes(path, member) as stream:
-        for number, raw in enumerate(stream, 1):
+        for number, raw in enumerate(raw_lines(stream, path), 1):
             try:
                 text = raw.decode("utf-8-sig" if number == 1 and encoding == "utf-8" else encoding)
             except UnicodeDecodeError as e:
@@ -1439,6 +1497,8 @@ def main(argv=None):
     p = commands.add_parser("check", allow_abbrev=False, help="report every source: present, missing, wrong")
     p.add_argument("--profile", choices=sorted({s["profile"] for s in SOURCES.values()}), help="default all")
     p.add_argument("--mirror", help="folder with the publishers' files, default $MIRROR")
+    p = commands.add_parser("audit", allow_abbrev=False, help="tell a file that changed unwritten")
+    p.add_argument("folder", help="of a run; keeps audit.json there")
     p = commands.add_parser("show", allow_abbrev=False, help="print sentence pairs and queries to read")
     p.add_argument("what", help="mini, or a folder that prepare wrote")
     p.add_argument("--lang", required=True, help="language code")
@@ -1448,6 +1508,8 @@ def main(argv=None):
     try:
         if args.command == "check":
             return 1 if check(args.profile, args.mirror) else 0
+        if args.command == "audit":
+            return audit(args.folder)
         if args.command == "show":
             if args.what != "mini":
                 return show(load_collection(args.what), args.lang, args.n)

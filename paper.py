@@ -43,7 +43,7 @@ def sample_lines(path, member, n, seed):
     """
     rng, counter = random.Random(seed), itertools.count(1)
     with data.open_bytes(path, member) as stream:
-        numbered = zip(stream, counter)                                  # N.B. the stream first: it may end
+        numbered = zip(data.raw_lines(stream, path), counter)            # N.B. the lines first: they may end
         kept = list(itertools.islice(numbered, n))
         w = math.exp(math.log(rng.random()) / n)
         while len(kept) == n:

@@ -8,11 +8,14 @@ import ast
 import gzip
 import hashlib
 import json
+import lzma
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,6 +25,7 @@ import pytest
 import baselines
 import data
 import fixture
+import paper
 from conftest import ROOT
 from fixture import make, tarred, zipped
 
@@ -127,6 +131,36 @@ def test_tmx_units_without_a_side_are_counted(tmp_path):
     assert list(data.read_pairs(path, lang="so", count=count)) == [("a", "b")]
     assert count.row()["skipped"] == {"empty side": 1}
     assert list(data.read_pairs(path, lang="sw")) == []
+
+
+@pytest.mark.parametrize("name, member", [("a.gz", ""), ("a.xz", ""), ("a.zip", ".txt"), ("a.tar.gz", ".txt")])
+@pytest.mark.parametrize("line, told", [(b"x", "a.*:1: a line of more than 16 MB"), (
+    b"x" * 127 + b"\n", "a.*: unpacks to more than 100 times its size")])
+def test_an_archive_that_is_a_bomb_is_refused_before_it_fills_the_memory(tmp_path, name, member, line, told):
+    block = line * ((4 << 20) // len(line))
+    body = b""
+    if name in ("a.gz", "a.xz"):
+        body = {"a.gz": gzip, "a.xz": lzma}[name].compress(block) * 40
+    elif name == "a.tar.gz":
+        body = tarred({"x.txt": block * 40})
+    path = make(tmp_path, name, body)
+    if name == "a.zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("x.txt", block * 40)
+    code = ("import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (300 << 20,) * 2); import data\n"
+            "for _ in data.lines(sys.argv[1], sys.argv[2]): pass")
+    done = subprocess.run([sys.executable, "-c", code, path, member], cwd=ROOT, capture_output=True, text=True)
+    assert path.stat().st_size < 700_000 and re.search(f"ValueError: {tmp_path}/{told}", done.stderr), done.stderr
+
+
+def test_a_line_as_long_as_the_limit_is_read_and_a_longer_one_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "LINE", 1 << 20)
+    path = make(tmp_path, "a.tsv", b"d1\t" + b"x" * ((1 << 20) - 4) + b"\nd2\ty\n")
+    assert list(data.read_tsv(path)) == ["d1", "d2"] and len(paper.sample_lines(path, "", 5, 1)[0]) == 2
+    path = make(tmp_path, "a.tsv", b"d1\ty\nd2\t" + b"x" * (1 << 20) + b"\n")
+    for read in (data.read_tsv, lambda p: paper.sample_lines(p, "", 5, 1)):
+        with pytest.raises(ValueError, match=r"a\.tsv:2: a line of more than 1 MB"):
+            read(path)
 
 
 BOMB = ('<!DOCTYPE tmx [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">'
@@ -824,7 +858,6 @@ def test_a_command_that_fails_prints_one_line_and_exits_2(tmp_path, mirror, caps
     ("afriqa/gold_passages/swa/gold_span_passages.afriqa.swa.en.test.json", "x", "test.json:1: not JSON"),
 ])
 def test_a_damaged_source_stops_prepare_before_anything_is_written(tmp_path, capsys, name, content, message):
-    import re
     fixture.write(tmp_path / "m")
     make(tmp_path / "m", name, content)
     out = str(tmp_path / "out")

@@ -171,6 +171,43 @@ def test_a_training_does_not_resume_from_a_damaged_checkpoint(work, tmp_path):
     assert not (tmp_path / "sw/optical").exists()
 
 
+def test_a_bit_that_flips_in_a_file_at_rest_is_told_and_a_file_that_was_written_is_not(tmp_path):
+    files = ("runs/sw/optical.s1.trec", "data/collection.json", "scores.json")
+    ignored = ("logs/a.log", "s1/students/sw/optical/done.json", "s1/x.part/log", ".lock", "runs/b.tmp")
+    for name in (*files, *ignored, "s1/students/sw/sums.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("1 0.12345\n")
+
+    def at_rest(name, content):                      # as a disk does it: the time stays
+        path = tmp_path / name
+        time_ns = path.stat().st_mtime_ns
+        path.write_bytes(content)
+        os.utime(path, ns=(time_ns, time_ns))
+
+    data.audit(tmp_path)
+    assert set(json.loads((tmp_path / "audit.json").read_text())) == set(files)
+    for name in files:
+        for damaged in (b"1 0.12245\n", b"1 0.12", b""):
+            at_rest(name, damaged)
+            for _ in range(2):                       # it stays told
+                with pytest.raises(ValueError, match=f"{re.escape(str(tmp_path / name))}: damaged: "):
+                    data.audit(tmp_path)
+        refused(command("data.py", "audit", tmp_path), f"{re.escape(str(tmp_path / name))}: damaged: ")
+        at_rest(name, b"1 0.12345\n")
+        data.audit(tmp_path)
+    for name in ignored:
+        at_rest(name, b"")
+    data.audit(tmp_path)
+    (tmp_path / files[0]).write_text("other\n")      # written anew, removed, added: no damage
+    (tmp_path / files[2]).unlink()
+    (tmp_path / "lr.json").write_text("{}")
+    data.audit(tmp_path)
+    assert set(json.loads((tmp_path / "audit.json").read_text())) == {*files[:2], "lr.json"}
+    (tmp_path / "audit.json").write_text("{")
+    with pytest.raises(ValueError, match=r"audit\.json:1: not JSON"):
+        data.audit(tmp_path)
+
+
 # ------------------------------------------------------------------------------------- no room, no memory
 
 @pytest.fixture
@@ -206,6 +243,18 @@ def test_a_full_disk_is_one_line_and_nothing_half_written_is_kept(done, small_di
     kept = [path for path in small_disk.rglob("*") if path.is_file() and ".part" not in str(path)
             and not path.name.endswith((".tmp", ".lock")) and path != full]
     assert kept == [] or what == "data" and not (small_disk / "out/collection.json").exists()
+
+
+def test_a_read_only_file_system_is_one_line(done, small_disk, tmp_path):
+    (small_disk / "out").mkdir()
+    shutil.copytree(done, tmp_path / "w")
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    refused(command(*distil(tmp_path / "w", small_disk / "out", steps=3)), "Read-only file system")
+    refused(command("data.py", "prepare", "mini", "--smoke", "--langs", "sw", "--out", small_disk / "out"),
+            "Read-only file system")
+    whole = run_all(SMOKE="1", LANGS="sw", OUT=str(small_disk / "out"))
+    assert whole.returncode == 2 and whole.stdout == "" and whole.stderr.splitlines()[-1] == (
+        f"error: {small_disk}/out: cannot be written; set OUT to another folder")
 
 
 def test_memory_that_runs_out_is_told_from_other_errors():

@@ -9,6 +9,7 @@ import urllib.request
 
 import pytest
 
+import hashes
 import report
 from conftest import ROOT
 
@@ -65,6 +66,40 @@ def test_the_requirements_are_four_exact_pins():
     lines = (ROOT / "requirements.txt").read_text().split()
     assert [line.split("==")[0] for line in lines] == ["torch", "transformers", "scipy", "tqdm"]
     assert all(re.fullmatch(r"\w+==\d+(\.\d+)+", line) for line in lines)
+
+
+def test_constraints_hold_every_pin_and_a_hash_for_every_package():
+    known = hashes.read_constraints(ROOT / "constraints.txt")
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        for line in (ROOT / name).read_text().split():
+            assert "==" not in line or tuple(line.split("==")) in known, line
+    assert len(known) > 50 and all(known.values())
+    stripped = subprocess.run(["sed", "-n", r"s/ \\$//; /==/p", ROOT / "constraints.txt"], capture_output=True,
+                              text=True).stdout.splitlines()                 # as run_all.sh gives them to pip
+    assert r"sed -n 's/ \\$//; /==/p' constraints.txt" in (ROOT / "run_all.sh").read_text()
+    assert len(stripped) == len(known) and not any("hash" in line or line.endswith("\\") for line in stripped)
+
+
+def test_a_package_of_another_version_or_hash_or_none_is_told(tmp_path, capsys):
+    known = {("a-b", "1.0"): {"1" * 64, "2" * 64}}
+
+    def package(name, version, sha256):
+        return {"metadata": {"name": name, "version": version},
+                "download_info": {"archive_info": {"hashes": {"sha256": sha256}}}}
+
+    good = package("A_b", "1.0", "2" * 64)
+    assert not list(hashes.problems({"install": [good]}, known))
+    for bad, told in ((package("a.b", "1.1", "1" * 64), "a-b==1.1: not in constraints.txt"),
+                      (package("c", "1.0", "1" * 64), "c==1.0: not in"),
+                      (package("a-b", "1.0", "3" * 64), "a-b==1.0: its file has SHA-256 333"),
+                      ({**good, "download_info": {"dir_info": {}}}, "a-b==1.0: its file has SHA-256 None")):
+        found = list(hashes.problems({"install": [good, bad]}, known))
+        assert len(found) == 1 and told in found[0]
+    tqdm = next(name for name in hashes.read_constraints(ROOT / "constraints.txt") if name[0] == "tqdm")
+    for install, status in (([], 2), ([package(*tqdm, "0" * 64)], 2)):
+        (tmp_path / "report.json").write_text(json.dumps({"install": install}))
+        assert hashes.main([str(tmp_path / "report.json")]) == status
+    assert "error: tqdm" in capsys.readouterr().err
 
 
 def test_lines_are_at_most_110_columns_and_the_readme_at_most_250_lines():
