@@ -110,6 +110,15 @@ def test_lines_are_at_most_110_columns_and_the_readme_at_most_250_lines():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 250
 
 
+@pytest.mark.parametrize("name", MODULES)
+def test_no_module_asks_the_clock_that_can_be_set_back(name):
+    """Durations come from time.monotonic; times of files are compared for equality alone."""
+    code = (ROOT / f"{name}.py").read_text(encoding="utf-8")
+    asked = {f"{node.value.id}.{node.attr}" for node in ast.walk(ast.parse(code))
+             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "time"}
+    assert asked <= {"time.monotonic", "time.sleep", "time.perf_counter"} and "datetime" not in code
+
+
 def test_nothing_is_executed_on_import():
     code = "import os; before = os.getcwd(); " + "; ".join(f"import {name}" for name in MODULES)
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
