@@ -194,6 +194,8 @@ SOURCES = {row["name"]: row for row in [
                            "eng_Latn swh_Latn som_Latn tgl_Latn mar_Deva fin_Latn deu_Latn fra_Latn".split()],
            "CC-BY-SA-4.0", "Bandarkar et al. 2024, Belebele, ACL", "lines", profile="paper", parents=1,
            hub="facebook/belebele"),
+    source("mlqa", "https://dl.fbaipublicfiles.com/MLQA/", ["MLQA_V1.zip"], "CC-BY-SA-3.0",
+           "Lewis et al. 2020, MLQA, ACL", "mlqa", profile="paper"),
     source("ciral-corpus", "",
            [f"translated-passages-v1.0/{x}_passages.jsonl" for x in ("somali", "swahili")],
            "Apache-2.0", "Adeyemi et al. 2024, CIRAL, SIGIR", "lines", profile="paper", parents=1,
@@ -759,14 +761,14 @@ def read_afriqa(path):
         yield row
 
 
-def read_squad(path):
+def read_squad(path, member=".json"):
     """Yield {title, context, sentences, questions: [(id, question, index of the answer's sentence or None)]}.
 
     Reads SQuAD, XQuAD, MLQA, and XQuAD-R, which adds `sentence_breaks`, character spans into the context. An
     answer belongs to the sentence that it starts in.
     """
     seen = set()
-    with open_bytes(path, ".json") as stream:
+    with open_bytes(path, member) as stream:
         try:
             articles = from_json(stream.read().decode("utf-8-sig"), path)["data"]
         except UnicodeDecodeError as e:
@@ -1417,6 +1419,7 @@ def examine(path, format):
     readers = {"afriqa": read_afriqa, "squad": read_squad, "lines": lines, "tmx": lambda p: read_tmx(p, ""),
                "tar": lambda p: lines(p, "wiki_en.queries"), "moses": lambda p: lines(p, ".en"),
                "flores": lambda p: lines(p, "dev/eng_Latn.dev"), "ciir": lambda p: lines(p, "_SWAHILI.txt"),
+               "mlqa": lambda p: read_squad(p, "test/test-context-en-question-en.json"),
                "marco": lambda p: lines(p, {"co": "collection.tsv", "qu": "train.tsv"}.get(p.name[:2], ""))}
     if not sum(1 for _ in readers[format](path)):
         raise ValueError(f"{path}: empty")

@@ -7,6 +7,7 @@ CIIR translated its topics into Swahili and Somali. Open collections stand in fo
     sw.belebele   questions in the language, 488 English passages (Bandarkar et al. 2024); all seven
     sw.ciral      human Swahili and Somali topics, the English translations of the passages that were judged
                   (Adeyemi et al. 2024). The pairing is ours; judges saw the passages in the original
+    de.mlqa       German questions of MLQA's test part, all its English paragraphs (Lewis et al. 2020)
     sw.clef       topics C001 to C200, title and description; LA Times 94 and Glasgow Herald 95
 
 No source has Tagalog or Marathi topics for CLEF. MS MARCO is read from mMARCO's copy on the hub, else from
@@ -29,6 +30,7 @@ LANGS = {                                                  # name, family, class
     "de": ("German", "Indo-European (Germanic)", "high", "deu_Latn"),
     "fr": ("French", "Indo-European (Romance)", "high", "fra_Latn")}
 CIRAL = {"sw": "swahili", "so": "somali"}
+MLQA = ("de",)
 MMARCO = {"de": "german", "fr": "french"}
 CLEF = {"de": ("de", "d"), "fi": ("fi",), "fr": ("fr", "f"), "en": ("en", "e")}          # 2001 on, 2000
 
@@ -185,6 +187,30 @@ def belebele(files, lang, counts):
     counts.append(count.row())
     return {"set": f"{lang}.belebele", "docs": "belebele", "queries": queries, "english": asked,
             "qrels": qrels}, {docid: text for text, docid in passages.items()}
+
+
+def mlqa(files, lang, counts):
+    """MLQA's test part: questions in a language and all its English paragraphs; None where it has none."""
+    zipped = files.find("mlqa", "MLQA_V1.zip") if lang in MLQA else None
+    if not zipped:
+        return None
+    docs, english, queries, asked, qrels = {}, {}, {}, {}, {}
+    for row in data.read_squad(zipped, "test/test-context-en-question-en.json"):
+        docid = docs.setdefault(row["context"], f"paragraph{len(docs)}")
+        english |= {qid: (docid, question) for qid, question, _ in row["questions"]}
+    count = data.Count(f"mlqa {lang}")
+    for qid, question, _ in count.each(
+            question for row in data.read_squad(zipped, f"test/test-context-en-question-{lang}.json")
+            for question in row["questions"]):
+        docid, own = english.get(qid, (None, ""))
+        if not docid or not question:
+            count.skip("empty, or not in the English file")
+            continue
+        qid = f"{lang}.{qid}"
+        queries[qid], asked[qid], qrels[qid] = question, own, {docid: 1}
+    counts.append(count.row())
+    return {"set": f"{lang}.mlqa", "docs": "mlqa", "queries": queries, "english": asked,
+            "qrels": qrels}, {docid: text for text, docid in docs.items()}
 
 
 def ciral(files, lang, counts, splits=("test-a", "test-b")):
@@ -394,7 +420,7 @@ def collection(langs=None, mirror=None, seed=1, smoke=False, cache=None, corpus=
         clef_tests, docs["clef"] = clef(clef_folder, files, langs or LANGS, counts)
     for lang in langs or LANGS:
         name, family, kind, _ = LANGS[lang]
-        found = [made for make in (belebele, ciral) if (made := make(files, lang, counts))]
+        found = [made for make in (belebele, ciral, mlqa) if (made := make(files, lang, counts))]
         sets = [test for test, _ in found] + [test for test in clef_tests if test["lang"] == lang]
         own = opus(files, corpus, lang, counts, pairs, seed)
         if not own or not sets:

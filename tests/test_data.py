@@ -498,7 +498,7 @@ def test_every_source_has_https_a_licence_a_citation_and_files_of_different_name
         assert row["licence"] and row["cite"]
         keys = Counter(Path(row["base"], f).parts[-1 - row["parents"]:] for f in row["files"])
         assert max(keys.values()) == 1, name
-        assert row["format"] in ("lines", "tmx", "squad", "afriqa", "tar", "moses", "flores", "ciir", "marco")
+        assert row["format"] in ("lines", "tmx", "squad", "afriqa", "tar", "moses", "flores", "ciir", "marco", "mlqa")
         assert row["profile"] in ("real", "paper") and row["sizes"].keys() <= set(row["files"])
         assert not row["hub"] or row["base"] == f"https://huggingface.co/datasets/{row['hub']}/resolve/main/"
 

@@ -138,8 +138,8 @@ def test_the_paper_profile_of_small_files_by_hand(mirror):
     c = paper.collection(["sw", "de"], mirror=mirror, clef_folder=mirror / "clef", triples=100, pairs=120)
     data.validate(c)
     sets = {t["set"]: t for t in c["tests"]}
-    assert list(sets) == ["sw.belebele", "sw.ciral", "sw.clef", "de.belebele", "de.clef"]
-    assert {k: len(v) for k, v in c["docs"].items()} == {"belebele": 20, "ciral.swahili": 40, "clef": 45}
+    assert list(sets) == ["sw.belebele", "sw.ciral", "sw.clef", "de.belebele", "de.mlqa", "de.clef"]
+    assert {k: len(v) for k, v in c["docs"].items()} == {"belebele": 20, "ciral.swahili": 40, "mlqa": 10, "clef": 45}
     assert len(c["train"]["triples"]) == 100 and len(c["train"]["dev_queries"]) == 30
     assert c["train"]["docs"].keys() == {d for _, pos, neg in c["train"]["triples"] for d in [pos, *neg]}
     assert c["train"]["dev_docs"].keys() >= {d for row in c["train"]["dev_qrels"].values() for d in row}
@@ -154,6 +154,13 @@ def test_the_paper_profile_of_small_files_by_hand(mirror):
     ciral = sets["sw.ciral"]
     assert len(ciral["queries"]) == 30 and ciral["qrels"]["29"] == {"PAPER#29#0": 1, "PAPER#32#0": 0}
     assert ciral["queries"]["0"] == fixture.say("swa", 0, 0, fixture.ASKS)
+    mlqa, asked = sets["de.mlqa"], "de.421"                    # person 42, sentence 1
+    assert len(mlqa["queries"]) == 8 * 3 - 1 and mlqa["qrels"][asked] == {"paragraph2": 1}
+    assert (mlqa["queries"][asked], mlqa["english"][asked]) == tuple(
+        fixture.say(lang, 42, 1, fixture.ASKS) for lang in ("de", "en"))
+    assert c["docs"]["mlqa"]["paragraph2"] == " ".join(fixture.say("en", 42, i) for i in range(3))
+    count = next(row for row in c["counts"] if row["source"] == "mlqa de")
+    assert (count["read"], count["kept"]) == (25, 23) and count["skipped"] == {"empty, or not in the English file": 2}
     clef = sets["de.clef"]
     assert len(clef["queries"]) == 38                         # topics 30 and 40 have no relevant document
     assert clef["queries"]["de.C001"] == " ".join(fixture.say("de", 1, i, fixture.ASKS) for i in range(2))
@@ -191,7 +198,7 @@ def test_smoke_is_a_small_part(mirror):
 
 def test_without_clef_the_open_collections_stand_in_and_what_is_missing_is_told(mirror, tmp_path):
     c = paper.collection(mirror=mirror)
-    assert [t["set"] for t in c["tests"]] == ["sw.belebele", "sw.ciral", "de.belebele"]
+    assert [t["set"] for t in c["tests"]] == ["sw.belebele", "sw.ciral", "de.belebele", "de.mlqa"]
     notes = {row["source"]: row.get("note") for row in c["counts"]}
     assert notes["fr left out"] == "no test collection found"
     with pytest.raises(ValueError, match="fr: no test collection found in"):
