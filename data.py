@@ -291,13 +291,13 @@ def audit(folder):
         sealed = "sums.json" in files
         folders[:] = sorted(f for f in folders if not (sealed or f == "logs" or f.endswith(".part")))
         for path in (Path(at) / name for name in files if not sealed):
-            if path == kept or path.name.startswith(".") or path.suffix in (".tmp", ".part", ".lock"):
+            if path == kept or path.name.startswith(".") or path.suffix == ".tmp":
                 continue
-            now[path.relative_to(root).as_posix()] = [path.stat().st_mtime_ns, path.stat().st_size,
-                                                      crc32_of(path)]
+            stat = path.stat()
+            now[path.relative_to(root).as_posix()] = [stat.st_mtime_ns, stat.st_size, crc32_of(path)]
     for name, row in now.items():
         was = before.get(name, row)
-        if was != row and was[:1] == row[:1]:
+        if was != row and was[0] == row[0]:
             raise ValueError(f"{root / name}: damaged: its content changed, but nobody wrote it; delete it "
                              f"and the stamp of the stage that made it (PLAN=1 lists them), or {root}")
     part = kept.with_suffix(".tmp")
@@ -525,6 +525,9 @@ def open_bytes(path, member=""):
 
     A zip must have one such name. A tar, which has no index, is read up to the first; nothing is unpacked.
     """
+    def bounded(stream):
+        return io.BufferedReader(Unpacked(stream, path), 1 << 16)
+
     with open(path, "rb") as f:
         head = f.read(6)
         f.seek(0)
@@ -541,7 +544,7 @@ def open_bytes(path, member=""):
                     raise ValueError(f"{path}: {len(hits)} members end in {member!r}, expected one; "
                                      f"it has {', '.join(names) or 'none'}")
                 with archive, archive.open(hits[0]) as stream:
-                    yield io.BufferedReader(Unpacked(stream, path), 1 << 16)
+                    yield bounded(stream)
             elif member and ".tar" in Path(path).suffixes:
                 try:
                     archive = tarfile.open(fileobj=f, mode="r|*")
@@ -551,10 +554,10 @@ def open_bytes(path, member=""):
                 if found is None:
                     raise ValueError(f"{path}: no member ends in {member!r}")
                 with archive:
-                    yield io.BufferedReader(Unpacked(archive.extractfile(found), path), 1 << 16)
+                    yield bounded(archive.extractfile(found))
             elif kind:
                 with {"gz": gzip.open, "xz": lzma.open}[kind](f) as stream:
-                    yield io.BufferedReader(Unpacked(stream, path), 1 << 16)
+                    yield bounded(stream)
             else:
                 yield f
         except (EOFError, RuntimeError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile,

@@ -170,22 +170,33 @@ def belebele(files, lang, counts):
     paths = [files.find("belebele", f"data/{code}.jsonl") for code in ("eng_Latn", LANGS[lang][3])]
     if None in paths:
         return None
-    keys = "link", "question_number", "flores_passage", "question"
-    passages, english = {}, {}
-    for row in read_jsonl(paths[0], *keys):
-        text = data.clean(row["flores_passage"])
-        docid = passages.setdefault(text, f"passage{len(passages)}")
-        english[row["link"], row["question_number"]] = docid, data.clean(row["question"])
-    count, queries, asked, qrels = data.Count(f"belebele {lang}"), {}, {}, {}
-    for row in count.each(read_jsonl(paths[1], *keys)):
-        docid, question = english.get((row["link"], row["question_number"]), (None, ""))
-        if not docid or not data.clean(row["question"]):
+    english, own = ([((row["link"], row["question_number"]), row["flores_passage"], row["question"])
+                     for row in read_jsonl(path, "link", "question_number", "flores_passage", "question")]
+                    for path in paths)
+    return questions("belebele", lang, english, own, counts, "passage", lambda key, doc: f"{doc}.{key[1]}")
+
+
+def questions(name, lang, english, own, counts, unit, qid_of):
+    """A test set: the questions of a language, and the English passages that answer the same ones in English.
+
+    Args: english, own: [(key, passage, question), ...] of the English file and of the language's, whose
+    passages are not looked at; unit: what a document's id begins with; qid_of(key, document): what follows
+    the language in a query's id.
+    """
+    passages, known = {}, {}
+    for key, passage, question in english:
+        docid = passages.setdefault(data.clean(passage), f"{unit}{len(passages)}")
+        known[key] = docid, data.clean(question)
+    count, queries, asked, qrels = data.Count(f"{name} {lang}"), {}, {}, {}
+    for key, _, question in count.each(own):
+        docid, original = known.get(key, (None, ""))
+        if not docid or not data.clean(question):
             count.skip("empty, or not in the English file")
             continue
-        qid = f"{lang}.{docid}.{row['question_number']}"
-        queries[qid], asked[qid], qrels[qid] = data.clean(row["question"]), question, {docid: 1}
+        qid = f"{lang}.{qid_of(key, docid)}"
+        queries[qid], asked[qid], qrels[qid] = data.clean(question), original, {docid: 1}
     counts.append(count.row())
-    return {"set": f"{lang}.belebele", "docs": "belebele", "queries": queries, "english": asked,
+    return {"set": f"{lang}.{name}", "docs": name, "queries": queries, "english": asked,
             "qrels": qrels}, {docid: text for text, docid in passages.items()}
 
 
@@ -194,23 +205,10 @@ def mlqa(files, lang, counts):
     zipped = files.find("mlqa", "MLQA_V1.zip") if lang in MLQA else None
     if not zipped:
         return None
-    docs, english, queries, asked, qrels = {}, {}, {}, {}, {}
-    for row in data.read_squad(zipped, "test/test-context-en-question-en.json"):
-        docid = docs.setdefault(row["context"], f"paragraph{len(docs)}")
-        english |= {qid: (docid, question) for qid, question, _ in row["questions"]}
-    count = data.Count(f"mlqa {lang}")
-    for qid, question, _ in count.each(
-            question for row in data.read_squad(zipped, f"test/test-context-en-question-{lang}.json")
-            for question in row["questions"]):
-        docid, own = english.get(qid, (None, ""))
-        if not docid or not question:
-            count.skip("empty, or not in the English file")
-            continue
-        qid = f"{lang}.{qid}"
-        queries[qid], asked[qid], qrels[qid] = question, own, {docid: 1}
-    counts.append(count.row())
-    return {"set": f"{lang}.mlqa", "docs": "mlqa", "queries": queries, "english": asked,
-            "qrels": qrels}, {docid: text for text, docid in docs.items()}
+    english, own = ([(qid, row["context"], question)
+                     for row in data.read_squad(zipped, f"test/test-context-en-question-{code}.json")
+                     for qid, question, _ in row["questions"]] for code in ("en", lang))
+    return questions("mlqa", lang, english, own, counts, "paragraph", lambda key, doc: key)
 
 
 def ciral(files, lang, counts, splits=("test-a", "test-b")):
