@@ -448,24 +448,33 @@ def token_maxima(query, doc, doc_mask):
     return TokenMaxima.apply(query.float(), doc.float(), doc_mask)
 
 
+def similarities(tokens, doc, doc_mask):
+    """Dot products of query tokens (T, H) with documents, some at a time: yields places (d,), (T, d, l).
+
+    A padded token is -inf. On a CPU documents of like length come together, 16 at a time: little padding is
+    multiplied, and what is yielded stays in cache.
+    """
+    (T, H), (D, L, _) = tokens.shape, doc.shape
+    ends = (doc_mask * torch.arange(1, L + 1, device=doc.device)).amax(1)                    # (D,)
+    for some in ends.argsort().split(16 if doc.device.type == "cpu" else D):                 # (d,)
+        l = max(int(ends[some[-1]]), 1)
+        sim = (tokens @ doc[some, :l].reshape(-1, H).T).view(T, len(some), l)
+        yield some, sim.masked_fill_(~doc_mask[some, :l], -torch.inf)
+
+
 class TokenMaxima(torch.autograd.Function):
     """token_maxima, whose backward pass remembers where the maxima are and not all similarities.
 
-    The gradient of a maximum goes to one token, of equal ones to the first. On a CPU documents of like length
-    are compared together, some at a time: little padding is multiplied, and the similarities stay in cache.
+    The gradient of a maximum goes to one token, of equal ones to the first.
     """
 
     @staticmethod
     def forward(ctx, query, doc, doc_mask):
-        (Q, N, H), (D, L, _) = query.shape, doc.shape
-        flat = query.reshape(Q * N, H)
-        best = flat.new_empty(Q * N, D)
+        (Q, N, H), D = query.shape, len(doc)
+        best = query.new_empty(Q * N, D)
         place = torch.empty(Q * N, D, dtype=torch.int64, device=query.device)
-        ends = (doc_mask * torch.arange(1, L + 1, device=query.device)).amax(1)              # (D,)
-        for some in ends.argsort().split(16 if query.device.type == "cpu" else D):           # (d,)
-            l = max(int(ends[some[-1]]), 1)
-            sim = (flat @ doc[some, :l].reshape(-1, H).T).view(Q * N, len(some), l)
-            best[:, some], place[:, some] = sim.masked_fill_(~doc_mask[some, :l], -torch.inf).max(-1)
+        for some, sim in similarities(query.reshape(Q * N, H), doc, doc_mask):
+            best[:, some], place[:, some] = sim.max(-1)
         ctx.save_for_backward(query, doc, place)
         return best.view(Q, N, D)
 
@@ -1201,7 +1210,8 @@ def tune(args):
     means = {m: {lr: sum(v) / len(v) for lr, v in row.items()} for m, row in table.items()}
     chosen = {m: float(max(row, key=lambda lr: (row[lr], -float(lr)))) for m, row in means.items()}
     if args.students:
-        kept = {unit: Path(args.students) / unit[0] / unit[1] for unit in units if unit[2] == chosen[unit[1]]}
+        kept = {(lang, method, lr): Path(args.students) / lang / method
+                for lang, method, lr in units if lr == chosen[method]}
         share_out("", kept, lambda student, *unit: take(units[unit], student))
     write_json(out / "lr.json", {"chosen": chosen, "dev_map": means, "langs": langs, "steps": args.steps})
     print(f"  learning rates: {chosen}")
@@ -1254,9 +1264,13 @@ def search(encoder, queries, index, docids, depth=1000, max_tokens=None, chunk_t
         for chunk in tqdm(index.chunks(chunk_tokens), disable=None, desc="search", leave=False):
             vectors, d_mask = index.batch(chunk, encoder.projection.weight.device)
             for start in range(0, len(qids), query_batch):
-                block = nn.utils.rnn.pad_sequence(encoded[start:start + query_batch], batch_first=True)
-                best = token_maxima(block, vectors, d_mask).cpu().double()  # (Q, N, D); a zero row adds zero
-                scores[start:start + len(block), chunk] = best.sum(1).numpy()
+                block = encoded[start:start + query_batch]
+                best = torch.empty(sum(map(len, block)), len(chunk), device=vectors.device)  # (T, D)
+                for some, sim in similarities(torch.cat(block), vectors, d_mask):
+                    best[:, some] = sim.amax(-1)
+                firsts = np.cumsum([0, *map(len, block)])[:-1]                   # (Q,), rows of their tokens
+                scores[start:start + len(block), chunk] = np.add.reduceat(
+                    best.cpu().numpy(), firsts, dtype=np.float64)
     for qid, row in zip(qids, scores):
         keep = np.arange(len(docids))
         if candidates is not None:
@@ -1518,11 +1532,12 @@ def device_name(device):
 
 
 def multiplies_bf16(device):
-    """Whether bfloat16 is fast on `device`: a recent GPU, or a CPU with AMX."""
+    """Whether bfloat16 is fast on `device`: a recent GPU, or a CPU with AMX or AVX512-BF16."""
     if torch.device(device).type == "cuda":
         return torch.cuda.is_bf16_supported()
     cpuinfo = Path("/proc/cpuinfo")
-    return torch.device(device).type == "cpu" and cpuinfo.exists() and "amx_bf16" in cpuinfo.read_text()
+    known = cpuinfo.read_text() if torch.device(device).type == "cpu" and cpuinfo.exists() else ""
+    return "amx_bf16" in known or "avx512_bf16" in known
 
 
 def peak_memory_gb(device):

@@ -216,6 +216,8 @@ def _study(rows, table):
     pairs = {row["value"] for row in rows if row["table"] == "1" and row["lang"] in sets
              and row["measure"] == "pairs"}
     note = f"Rows by name: as in table 2 ({' or '.join(map(str, sorted(pairs)))} pairs).\n" if base else ""
+    if table == "4" and any(line.keys() != sets for line in cells.values()):
+        note += "No value: the language has fewer pairs.\n"
     return _comparison(base | cells, f"Table {table}: {TITLES[table]}", note, table == "3")[0]
 
 

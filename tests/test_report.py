@@ -185,7 +185,12 @@ def test_a_study_stands_beside_the_rows_it_changes_and_only_the_ablation_is_test
     assert all(cell.strip().endswith("†") for cell in worse)
     four = text.split("## Table 4: ")[1]
     assert "| distillation, sentence mean |" in four and "| methods=mean,pairs=250 |" in four
-    assert "| OPTICAL |" not in four and "†" not in four and "Holm" not in four
+    assert "| OPTICAL |" not in four and "†" not in four and "Holm" not in four and "fewer pairs" not in four
+    run = tmp_path / "methods" / "sw" / "methods=mean,pairs=250.s1.trec"
+    run.with_name("methods=mean,pairs=999.s1.trec").write_bytes(run.read_bytes())
+    assert report.main(list(map(str, argv))) == 0
+    four = report.tables(report.read_rows(tmp_path / "scores.json")).split("## Table 4: ")[1]
+    assert "No value: the language has fewer pairs.\n" in four
 
 
 def test_the_gain_over_translation_is_printed_beside_the_papers(experiment):

@@ -365,6 +365,13 @@ def test_a_sweep_trains_and_searches_every_variant_once(work, tmp_path):
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.trec")}
 
 
+def test_a_sweep_leaves_out_more_pairs_than_a_language_has_and_says_so(work, tmp_path):
+    pairs = len(data.read_bitext(work / "data" / optical.language(work / "data", "sw")["train"]))
+    done = command(*sweep(work, tmp_path, f"pairs={pairs}", f"pairs={pairs + 1}"))
+    assert done.returncode == 0 and f"  sw: {pairs:,} pairs; left out: pairs={pairs + 1}\n" in done.stdout
+    assert [path.name for path in (tmp_path / "runs" / "sw").iterdir()] == [f"pairs={pairs}.s1.trec"]
+
+
 def test_a_variant_equals_a_distillation_and_a_search_with_these_options(work, tmp_path):
     assert command(*sweep(work, tmp_path, "epsilon=0.3")).returncode == 0
     common = ["--data", work / "data", "--teacher", work / "teacher", "--cache", work / "vectors"]
