@@ -139,6 +139,18 @@ def test_3_newton_steps_lead_to_the_same_plan():
     assert (fast.plan - slow.plan).abs().max() < 1e-9
 
 
+def test_3_over_relaxation_saves_passes_and_leads_to_the_same_plan(monkeypatch):
+    C, a, b = problem(B=16, N=32, near=0.2, dtype=torch.float64)
+    plain = ot.sinkhorn(C, a, b, 0.1, tol=1e-9, method="kernel")
+    monkeypatch.setattr(ot, "PATIENCE", 10**6)                         # no Newton step
+    relaxed = ot.sinkhorn(C, a, b, 0.1, tol=1e-9)
+    assert plain.converged.all() and relaxed.converged.all()
+    assert (2 * relaxed.iterations < plain.iterations).all()
+    assert (relaxed.plan - plain.plan).abs().max() < 1e-9
+    monkeypatch.setattr(ot, "RELAXED", 1.0)
+    assert ot.sinkhorn(C, a, b, 0.1, tol=1e-9).plan.equal(plain.plan)
+
+
 def test_3_agrees_with_linear_programming_as_epsilon_falls():
     C, a, b = problem(B=4, N=7, M=5)
     exact = ot.transport_loss(C, ot.exact(C, a, b).plan)
