@@ -12,8 +12,8 @@ dict, of the shape that mini.py makes for the embedded collection, and `write_co
 Text is UTF-8 and Unicode NFC, white space is collapsed to single spaces, and "\\n" alone ends a line.
 
 Needs: the standard library; tqdm for progress bars if it is there; huggingface_hub for data sets on the hub.
-Imports nothing else from this repository, except mini.py and paper.py inside its own commands. Check a copy:
-python -m doctest data.py
+Imports nothing else from this repository, except mini.py, paper.py and xtreme.py inside its own commands.
+Check a copy: python -m doctest data.py
 
     python data.py check                                  which sources are here, missing, or wrong
     python data.py prepare mini --out out/data            write a collection
@@ -72,6 +72,8 @@ TICO = {"sw": "sw_KE", "so": "so_SO", "tl": "tl_XX", "mr": "mr_IN", "fi": "fi_FI
 PANLEX = {"sw": "swh", "so": "som", "tl": "tgl", "mr": "mar", "fi": "fin", "de": "deu", "fr": "fra"}
 MUSE = "ar de el es fi fr hi ru th tl tr vi zh".split()
 LINE = 16 << 20                                            # bytes of the longest line that is read
+TESTS = ("tests", "monolingual", "retrieval")              # of a collection: table 2's, table 8's, table 9's
+PARTS = ("queries", "english", "qrels")                    # of a test set
 SPLITS, GITHUB = ("train", "dev", "test"), "https://raw.githubusercontent.com/"
 
 
@@ -81,6 +83,7 @@ def source(name, base, files, licence, cite, format, profile="real", parents=0, 
 
     hub: the name of a data set on the Hugging Face hub, instead of base. sizes: of the files in bytes, "-"
     where not known.
+    profile: the profiles that read it. base may be MADE and by what, where there is no address.
     parents: how many folders above a file belong to its name when it is looked for in a mirror.
     sums: first hex digits of the files' checksums, in order, "-" where not known. SQuAD's is published; the
     others were computed from the files at the commit noted beside the address.
@@ -102,6 +105,8 @@ def opus(corpus, version, langs, licence, cite, **more):
     return source(corpus.lower(), f"https://object.pouta.csc.fi/OPUS-{corpus}/{version}/moses/",
                   [opus_file(lang) for lang in langs], licence, cite, "moses", parents=3, **more)
 
+
+MADE = "made by "                                          # no address: a program of the publishers makes it
 
 SOURCES = {row["name"]: row for row in [
     source("afriqa", GITHUB + "masakhane-io/afriqa/main/data/gold_passages/",           # @5c29933
@@ -132,7 +137,7 @@ SOURCES = {row["name"]: row for row in [
                 "a72aae 81582e 1dd80d"),
     source("xquad-r", GITHUB + "google-research-datasets/lareqa/master/xquad-r/",       # @9bc8c7f
            [f"{x}.json" for x in ["en"] + HIGH],
-           "CC-BY-SA-4.0", "Roy et al. 2020, LAReQA, EMNLP", "squad", parents=1,
+           "CC-BY-SA-4.0", "Roy et al. 2020, LAReQA, EMNLP", "squad", "real paper", parents=1,
            sums="7b0954 - 16fb0f - f8e836 - - - - - -"),
     source("tico19", GITHUB + "tico-19/tico-19.github.io/master/data/TM/",              # @d97615f
            [f"all.en-{x}.tmx.zip" for x in ("sw", "so", "tl", "mr", "fr")],
@@ -141,7 +146,12 @@ SOURCES = {row["name"]: row for row in [
     source("tatoeba", GITHUB + "facebookresearch/LASER/main/data/tatoeba/v1/",          # @74bc6ae
            [f"tatoeba.{x}-eng.{y}" for x in ("swh", "tgl", "mar", "fin", "deu", "fra") for y in (x, "eng")],
            "CC-BY-2.0-FR", "Artetxe and Schwenk 2019, Massively multilingual embeddings, TACL", "lines",
+           "real paper",
            sums="1c6729 e85396 f99165 e7c9be - - - - edfa6f eb9cc8 - -"),
+    source("mewsli-x", MADE + "get-mewsli-x.sh of github.com/google-research/google-research: ",
+           ["candidate_set_entities.jsonl", "wikinews_mentions-test.jsonl"],
+           "CC-BY-SA (Wikipedia), CC-BY-2.5 (WikiNews)", "Ruder et al. 2021, XTREME-R, EMNLP", "lines",
+           "real paper"),
     source("squad", "https://rajpurkar.github.io/SQuAD-explorer/dataset/", ["train-v1.1.json"],     # 30 MB
            "CC-BY-SA-4.0", "Rajpurkar et al. 2016, SQuAD, EMNLP", "squad",
            algorithm="md5", sums="981b29407e0affa3b1b156f72073b945"),
@@ -338,7 +348,7 @@ class Files:
     def find(self, name, file):
         """The path of a file, downloaded if need be; None where there is none (mirror, HTTP 404)."""
         path, row = self.here(name, file), SOURCES[name]
-        if path or not self.download:
+        if path or not self.download or row["base"].startswith(MADE):
             return path
         if not (self.cache / name).is_dir():
             print(f"{name}: {row['licence']}; {row['cite']}", file=sys.stderr)
@@ -998,10 +1008,10 @@ def _teacher(pool, parts, counts, seed, strict, squad):
             "dev_qrels": {qid: {docid: 1} for qid, _, docid in dev}}
 
 
-def _xquad(files, counts):
+def xquad(files, counts, langs=HIGH):
     """{"docs": English collections, lang: [paragraph set, sentence set]} of the XQuAD-R files found."""
     paragraphs, sentences, english, found, sets = {}, {}, {}, {}, {}
-    for lang in ["en"] + HIGH:
+    for lang in ["en", *langs]:
         path, count, queries = files.find("xquad-r", f"{lang}.json"), Count(f"xquad-r {lang}"), {}
         for p, row in enumerate(read_squad(path) if path else []):
             if lang == "en":
@@ -1177,14 +1187,14 @@ def real_collection(langs=None, mirror=None, seed=1, smoke=False, titles=True, s
     squad_path = files.find("squad", "train-v1.1.json") if squad else None
     if squad and not squad_path:
         raise ValueError(f"squad: train-v1.1.json not found in {files.where}")
-    train, xquad = _teacher(pool, parts, counts, seed, strict, squad_path), _xquad(files, counts)
-    docs = {"afriqa": pool} | xquad.pop("docs")
+    train, found = _teacher(pool, parts, counts, seed, strict, squad_path), xquad(files, counts)
+    docs = {"afriqa": pool} | found.pop("docs")
     for lang, (name, family, kind, _) in LANGS.items():
         if langs and lang not in langs:
             continue
         low, rows, pairs = kind == "low", parts.get((lang, "test"), []), None
         asks, translates = ("AfriQA", "lafand-mt") if low else ("XQuAD-R", "NTREX-128")
-        sets = xquad.get(lang, []) if not rows else [
+        sets = found.get(lang, []) if not rows else [
             {"set": lang, "docs": "afriqa", "queries": {f"{lang}.{r['id']}": r["question"] for r in rows},
              "english": {f"{lang}.{r['id']}": r["english"] for r in rows},
              "qrels": {f"{lang}.{r['id']}": {r["docid"]: 1} for r in rows}}]
@@ -1220,7 +1230,7 @@ def cut(c, queries=60, n=300):
         keys = need.union(extra)
         return {key: value for key, value in mapping.items() if key in keys}
 
-    triples, dev, tests = c["train"]["triples"][:n], first(c["train"]["dev_queries"], n // 6), []
+    triples, dev, tests = c["train"]["triples"][:n], first(c["train"]["dev_queries"], n // 6), {}
     rels = {q: c["train"]["dev_qrels"][q] for q in dev}
     need = [d for _, pos, neg in triples for d in [pos, *neg]]
     judged = [d for row in rels.values() for d in row]
@@ -1228,17 +1238,17 @@ def cut(c, queries=60, n=300):
              "dev_qrels": rels, "queries": {qid: c["train"]["queries"][qid] for qid, *_ in triples}}
     if "dev_docs" in c["train"]:
         train["dev_docs"] = first(c["train"]["dev_docs"], n, judged)
-    for test in c["tests"]:
+    for kind, test in ((kind, test) for kind in TESTS for test in c.get(kind, ())):
         kept = first(test["queries"], queries)
-        tests.append(test | {k: {q: test[k][q] for q in kept if q in test[k]}
-                             for k in ("queries", "english", "qrels")})
-    docs = {name: first(texts, n, [docid for t in tests if t["docs"] == name
+        tests.setdefault(kind, []).append(
+            test | {k: {q: test[k][q] for q in kept if q in test[k]} for k in PARTS if k in test})
+    docs = {name: first(texts, n, [docid for t in itertools.chain(*tests.values()) if t["docs"] == name
                                    for row in t["qrels"].values() for docid in row])
             for name, texts in c["docs"].items()}
     bitext = {lang: {k: rows and rows[:n if k.startswith("train") else n // 6] for k, rows in parts.items()}
               for lang, parts in c["bitext"].items()}
     langs = {lang: row | {"pairs": min(row["pairs"], n)} for lang, row in c["langs"].items()}
-    c = c | {"langs": langs, "train": train, "docs": docs, "tests": tests, "bitext": bitext}
+    c = c | {"langs": langs, "train": train, "docs": docs, "bitext": bitext} | tests
     if "wiki" in c:
         titles = {lang: first(rows, n) for lang, rows in c["wiki"]["titles"].items()}
         articles = {docid: c["wiki"]["docs"][docid] for rows in titles.values() for docid in rows}
@@ -1262,7 +1272,7 @@ def validate(c):
         need(all(docid in train["docs"] for docid in docids), f"triple of {qid} names unknown documents")
     sets = [("train dev", train["dev_queries"], train["dev_qrels"], train.get("dev_docs", train["docs"]))]
     sets += [(t["set"], t["queries"], t["qrels"], c["docs"][t["docs"]])
-             for t in [*c["tests"], *c.get("monolingual", ())]]
+             for t in itertools.chain.from_iterable(c.get(kind, ()) for kind in TESTS)]
     for name, queries, qrels, docs in sets:
         relevant = [d for row in qrels.values() for d, rel in row.items() if rel > 0]
         need(queries and docs, f"{name}: no queries or no documents")
@@ -1320,9 +1330,8 @@ def write_collection(collection, folder):
         return None if rows is None else put(name, ((" ".join(f"{i}-{j}" for i, j in row),) for row in rows))
 
     def test(t):
-        return {k: t[k] for k in ("set", "lang", "name", "class", "docs")} | {
-            "queries": texts(f"test/{t['set']}/queries.tsv", t["queries"]),
-            "english": texts(f"test/{t['set']}/english.tsv", t["english"]),
+        return {k: t[k] for k in ("set", "lang", "name", "class", "docs", "measure") if k in t} | {
+            k: texts(f"test/{t['set']}/{k}.tsv", t[k]) for k in ("queries", "english") if k in t} | {
             "qrels": qrels(f"test/{t['set']}/qrels.txt", t["qrels"])}
 
     train, langs, wiki = c["train"], {}, c.get("wiki")
@@ -1354,8 +1363,7 @@ def write_collection(collection, folder):
                   **{part: texts("train/dev.docs.tsv", train[part]) for part in train.keys() & {"dev_docs"}},
                   "dev_qrels": qrels("train/dev.qrels.txt", train["dev_qrels"])},
         "docs": {name: texts(f"docs/{name}.tsv", docs) for name, docs in c["docs"].items()},
-        "tests": [test(t) for t in c["tests"]],
-        **({"monolingual": [test(t) for t in c["monolingual"]]} if "monolingual" in c else {}),
+        **{kind: [test(t) for t in c[kind]] for kind in TESTS if kind in c},
         "counts": c["counts"], "sha256": sha256}
     put("collection.json", [(json.dumps(manifest, ensure_ascii=False, indent=1),)])
 
@@ -1393,9 +1401,8 @@ def load_collection(folder):
     readers = {"triples": read_triples, "qrels": read_qrels, "dev_qrels": read_qrels}
     c["train"] = {k: readers.get(k, read_tsv)(root / path) for k, path in c["train"].items()}
     c["docs"] = {name: read_tsv(root / path) for name, path in c["docs"].items()}
-    for kind in c.keys() & {"tests", "monolingual"}:
-        c[kind] = [t | {k: readers.get(k, read_tsv)(root / t[k]) for k in ("queries", "english", "qrels")}
-                   for t in c[kind]]
+    for kind in (kind for kind in TESTS if kind in c):
+        c[kind] = [t | {k: readers.get(k, read_tsv)(root / t[k]) for k in PARTS if k in t} for t in c[kind]]
     c |= {"wiki": wiki} if wiki["titles"] else {}
     c |= {part: rows for part, rows in parts.items() if rows}
     return {k: v for k, v in c.items() if k not in ("version", "sha256")}
@@ -1435,7 +1442,7 @@ def check(profile=None, mirror=None, cache=None):
     """
     files, wrong = Files(mirror, cache), 0
     for row in SOURCES.values():
-        if profile and row["profile"] != profile:
+        if profile and profile not in row["profile"].split():
             continue
         paths, notes = {file: files.here(row["name"], file) for file in row["files"]}, []
         for file, path in paths.items():
@@ -1501,7 +1508,7 @@ def main(argv=None):
     p.add_argument("--triples", type=int, default=3_200_000, help="paper: of MS MARCO, at most")
     p.add_argument("--clef", help="paper: the user's CLEF folder, default $CLEF")
     p = commands.add_parser("check", allow_abbrev=False, help="report every source: present, missing, wrong")
-    p.add_argument("--profile", choices=sorted({s["profile"] for s in SOURCES.values()}), help="default all")
+    p.add_argument("--profile", choices=("real", "paper"), help="default all")
     p.add_argument("--mirror", help="folder with the publishers' files, default $MIRROR")
     p = commands.add_parser("audit", allow_abbrev=False, help="tell a file that changed unwritten")
     p.add_argument("folder", help="of a run; keeps audit.json there")
@@ -1534,6 +1541,10 @@ def main(argv=None):
         else:
             collection = real_collection(langs, args.mirror, args.seed, args.smoke, args.titles, args.strict,
                                          args.squad, args.question_pairs, **drawn)
+        if args.profile != "mini":
+            import xtreme
+            collection = xtreme.extend(collection, args.mirror)
+            collection = cut(collection) if args.smoke else collection
         write_collection(collection, args.out)
         print(*summary(collection), sep="\n")
     except (ValueError, OSError) as e:

@@ -225,8 +225,12 @@ def hybrid(args):
 # ----------------------------------------------------------------------------------------- 4. Scale
 
 def scale(args):
-    """OPTICAL with each of --teachers, searched with beside its English queries: runs and rows of table 9."""
+    """OPTICAL with each of --teachers, searched with beside its English queries: runs and rows of table 9.
+
+    The rows: accuracy on the dev bitext, and the measures of the collection's retrieval tasks (xtreme.py).
+    """
     manifest, rate, tests, texts = data.load_manifest(args.data), rates(args), tests_of(args), {}
+    tasks = [test for test in manifest.get("retrieval", ()) if test["lang"] in tests]
     names = {f"params={parameters(folder) / 1e6:.2f}M": folder for folder in args.teachers}
     if len(names) < len(args.teachers):
         raise ValueError(f"--teachers: {len(args.teachers)} of {len(names)} sizes, {', '.join(names)}; "
@@ -246,6 +250,7 @@ def scale(args):
         def then(student, _):
             search_tests(args, tests[lang], student, index_of, name)
             search_tests(args, tests[lang], teacher, index_of, f"{name},english", "english")
+            search_tests(args, [test for test in tasks if test["lang"] == lang], student, index_of, name)
         return finish_student(folder, lang, "optical", rate("optical"), own, teacher, texts, then)
 
     found = share_out("scale", {(name, lang): Path(args.out) / name / lang
@@ -256,6 +261,14 @@ def scale(args):
         n = len(data.read_bitext(Path(args.data) / entry["dev"]))
         rows.append(row_of(args, "9", name, lang, entry, "accuracy", done["dev_accuracy"], n,
                            f"dev pairs:{n}"))
+    for test in tasks:
+        qrels = evaluate.read_qrels(Path(args.data) / test["qrels"])
+        measure = "success_1" if test["measure"].startswith("accuracy") else "map_cut_20"   # one is relevant
+        for name in names:
+            run = Path(args.runs) / test["set"] / f"{name}.s{args.seed}.trec"
+            values = list(evaluate.evaluate(qrels, run, [measure])[measure].values())
+            rows.append(row_of(args, "9", name, test["lang"], test, test["measure"], np.mean(values),
+                               len(values), f"nq:{len(values)}|qrels:{evaluate.qrels_hash(qrels)}"))
     report.write_rows(args.rows, rows)
 
 

@@ -494,12 +494,12 @@ def test_offline_uses_the_cache_and_a_404_is_an_absent_file(server, tmp_path, mo
 
 def test_every_source_has_https_a_licence_a_citation_and_files_of_different_names():
     for name, row in data.SOURCES.items():
-        assert row["base"].startswith("https://") and row["base"].endswith("/")
+        assert row["base"].startswith("https://") and row["base"].endswith("/") or row["base"].startswith(data.MADE)
         assert row["licence"] and row["cite"]
         keys = Counter(Path(row["base"], f).parts[-1 - row["parents"]:] for f in row["files"])
         assert max(keys.values()) == 1, name
         assert row["format"] in ("lines", "tmx", "squad", "afriqa", "tar", "moses", "flores", "ciir", "marco", "mlqa")
-        assert row["profile"] in ("real", "paper") and row["sizes"].keys() <= set(row["files"])
+        assert row["profile"] in ("real", "paper", "real paper") and row["sizes"].keys() <= set(row["files"])
         assert not row["hub"] or row["base"] == f"https://huggingface.co/datasets/{row['hub']}/resolve/main/"
 
 
@@ -786,7 +786,7 @@ def test_preparing_twice_gives_the_same_bytes_whatever_the_hash_seed(tmp_path, m
         subprocess.run([sys.executable, str(ROOT / "data.py"), "prepare", "real", "--mirror", str(mirror),
                         "--out", str(tmp_path / seed)], env=os.environ | {"PYTHONHASHSEED": seed}, check=True,
                        capture_output=True)
-    assert tree(tmp_path / "0") == tree(tmp_path / "1") and len(tree(tmp_path / "0")) == 27
+    assert tree(tmp_path / "0") == tree(tmp_path / "1") and len(tree(tmp_path / "0")) == 38
 
 
 @pytest.mark.parametrize("step", [0, 3, 13])
@@ -915,7 +915,7 @@ def test_data_py_imports_only_the_standard_library_and_works_without_tqdm(monkey
     inside = {(a.name if isinstance(n, ast.Import) else n.module) for n in ast.walk(tree_)
               if isinstance(n, (ast.Import, ast.ImportFrom)) for a in n.names} - top
     assert {name.split(".")[0] for name in inside} - sys.stdlib_module_names == {
-        "tqdm", "mini", "paper", "huggingface_hub"}
+        "tqdm", "mini", "paper", "xtreme", "huggingface_hub"}
     monkeypatch.setitem(sys.modules, "tqdm", None)
     assert data.download(server.url("ok/f"), tmp_path / "f").read_bytes() == server.body
 

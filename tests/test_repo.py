@@ -17,7 +17,7 @@ sys.path.append(str(ROOT / "results"))
 import publish  # noqa: E402
 
 MODULES = ["ot", "data", "evaluate", "report", "baselines", "mini", "optical", "nmt", "studies", "paper",
-           "rehearse"]
+           "rehearse", "xtreme"]
 PROFILES = sorted(path.parent.name for path in (ROOT / "results").glob("*/scores.json"))
 
 
@@ -43,8 +43,9 @@ def test_evaluate_imports_report_for_its_commands_only_and_report_the_measures()
 
 
 def test_data_imports_the_profiles_only_inside_a_function():
-    assert {(m, top) for m, top in imports("data") if m in MODULES} == {("mini", False), ("paper", False)}
-    assert {m for m, _ in imports("paper")} & set(MODULES) == {"data"}
+    assert {(m, top) for m, top in imports("data") if m in MODULES} == {
+        ("mini", False), ("paper", False), ("xtreme", False)}
+    assert {m for name in ("paper", "xtreme") for m, _ in imports(name)} & set(MODULES) == {"data"}
 
 
 def test_optical_imports_the_leaves_and_nothing_but_the_studies_around_it_imports_optical():

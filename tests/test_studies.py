@@ -717,6 +717,25 @@ def test_scale_trains_optical_with_teachers_of_each_size(work, two, tmp_path):
         found = json.loads((tmp_path / "s" / name / "sw" / "done.json").read_text())
         assert rows[name]["value"] == round(found["dev_accuracy"], 6) and 0 <= found["dev_accuracy"] <= found["dev_map"]
     assert (other / "vectors" / "mini" / "00000" / "vectors.npy").exists()             # of its own teacher
+    manifest = json.loads((two / "data" / "collection.json").read_text())
+    manifest["retrieval"] = [manifest["tests"][0] | {"set": f"sw.{task}", "measure": measure} for task, measure in (
+        ("tatoeba", "accuracy, Tatoeba"), ("lareqa", "mAP@20, LAReQA"))]
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "collection.json").write_text(json.dumps(manifest))
+    for path in (two / "data").iterdir():
+        if path.is_dir():
+            (tmp_path / "data" / path.name).symlink_to(path)
+    for option, folder in (("--data", "data"), ("--out", "s2"), ("--runs", "runs2"), ("--rows", "rows2.json")):
+        argv[argv.index(option) + 1] = tmp_path / folder
+    done = command(*argv, work / "teacher")
+    assert done.returncode == 0, done.stderr
+    rows = {row["measure"]: row for row in report.read_rows(tmp_path / "rows2.json")}
+    qrels = evaluate.read_qrels(two / "data" / manifest["tests"][0]["qrels"])
+    run = evaluate.read_run(tmp_path / "runs2" / "sw.lareqa" / f"{names[0]}.s1.trec")
+    for measure, own in (("accuracy, Tatoeba", "success_1"), ("mAP@20, LAReQA", "map_cut_20")):
+        values = evaluate.evaluate(qrels, run, [own])[own].values()
+        assert rows[measure]["value"] == pytest.approx(sum(values) / len(qrels), abs=1e-6)
+        assert rows[measure]["n_queries"] == len(qrels) and rows[measure]["lang"] == "sw"
     done = command(*argv, work / "teacher", work / "teacher")
     assert done.returncode == 2 and "give one of each size" in done.stderr
     done = command(*argv, tmp_path)
