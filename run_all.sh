@@ -89,6 +89,7 @@ stage() {    # stage NAME COMMAND...: run once; its log is OUT/logs/NAME.log
         exit 2
     fi
     mkdir -p "$(dirname "$stamp")" "$(dirname "$log")"
+    "$PYTHON" data.py audit "$out"      # no bit has flipped since the last stage
     echo "== $number of $total, $name, after $((SECONDS / 60)) min (log: $log)"
     local began=$SECONDS status=0 teller
     pipe=$log.pipe
@@ -384,7 +385,7 @@ fi
 number=0 mode=count ran=
 all_stages
 total=$number number=0 mode=run ran=
-[ -n "$plan" ] || "$PYTHON" data.py audit "$out"      # no bit has flipped since the last run
+[ -n "$plan" ] || "$PYTHON" data.py audit "$out"      # nor since the last run, where all is done
 all_stages
 if [ -z "$plan" ]; then
     "$PYTHON" data.py audit "$out"

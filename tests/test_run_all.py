@@ -295,3 +295,17 @@ def test_scores_and_tables_are_made_again_when_anything_before_them_was(tmp_path
 def test_an_unknown_profile_is_an_error():
     done = run_all("papper")
     assert done.returncode == 2 and "no profile 'papper'" in done.stderr
+
+
+def test_a_bit_that_flips_between_two_stages_stops_the_run_there(tmp_path):
+    """A python that, once BM25 is done, damages the corpus as a disk does: its time stays."""
+    python = tmp_path / "python"
+    corpus = tmp_path / "out" / "data" / "docs" / "mini.tsv"
+    python.write_text(f'#!/bin/sh\n"{sys.executable}" "$@" || exit\n'
+                      f'if [ "$2" = bm25 ]; then touch -r "{corpus}" "{tmp_path}/time"\n'
+                      f'printf "x" | dd of="{corpus}" conv=notrunc 2> /dev/null\n'
+                      f'touch -r "{tmp_path}/time" "{corpus}"; fi\n')
+    python.chmod(0o755)
+    done = run_all(SMOKE="1", LANGS="sw", OUT=str(tmp_path / "out"), PYTHON=str(python))
+    assert done.returncode == 2 and f"error: {corpus}: damaged: its content changed" in done.stderr, done.stderr
+    assert sorted(path.name for path in (tmp_path / "out" / "stamps").iterdir()) == ["bm25", "data"]
