@@ -125,7 +125,7 @@ set_up requirements.txt
 
 # ------------------------------------------------------------------------------------ configuration
 
-machine=() epsilon=0.1 tune_langs= size_methods="optical mean contrastive"
+machine=() epsilon=0.1 tune_langs= masks=augment size_methods="optical mean contrastive"
 prepare=() lexicon=("$out/lexicon") translations=() bitext=()
 cores=$(getconf _NPROCESSORS_ONLN)
 most=$((cores < 4 ? cores : 4))
@@ -157,7 +157,7 @@ if [ "$profile" = mini ]; then
 elif [ "$profile" = paper ]; then
     # The paper's: encoder, data, lengths with mask tokens, dimensions, number of pairs. ColBERT's: the
     # teacher's batch and rate. Ours: all else. mBERT has seen no Somali; FacebookAI/xlm-roberta-base has.
-    first_lang=${langs:-sw} low_resource="sw so tl mr"
+    first_lang=${langs:-sw} low_resource="sw so tl mr" masks=no-augment
     export JOBS=${JOBS:-1}
     translator=${NMT:-facebook/nllb-200-distilled-600M}
     teacher=(--dim 128 --query-tokens 32 --doc-tokens 180 --augment --steps 100000 --batch 32 --negatives 1
@@ -206,7 +206,7 @@ translated=()
 if [ "$translator" != none ]; then translated=(nmt) supervised+=(translate-train); fi
 student+=(--epsilon "$epsilon")
 [ -z "${FREEZE:-}" ] || teacher+=(--freeze)
-ablation=(augment init=bare layers=1 marginals=idf plan=uniform plan=ipot plan=exact plan=unbalanced
+ablation=(init=bare layers=1 marginals=idf plan=uniform plan=ipot plan=exact plan=unbalanced
           plan=greedy cost=sqeuclidean marginals=norm)
 for value in 0.02 0.2 0.1 0.05; do
     [ "$value" = "$epsilon" ] || ablation=("epsilon=$value" "${ablation[@]}")
@@ -294,6 +294,13 @@ seed() {     # seed N: everything that a seed changes
         stage "ablation-s$s" "$python" studies.py sweep "${common[@]}" --out "$dir/ablation" \
             --runs "$out/runs-3" --langs $study_langs --lr-file "$rates" --steps $steps "${student[@]}" \
             --variants "${ablation[@]}"
+        # Mask tokens in queries, on or off: a teacher that never saw any would be asked with them.
+        stage "teacher-masks-s$s" "$python" optical.py teacher --data "$data" --encoder "$encoder" \
+            --out "$dir/masks/teacher" --seed "$s" "${teacher[@]}" "--$masks" "${machine[@]}" "${alone[@]}"
+        stage "masks-s$s" "$python" studies.py sweep --data "$data" --teacher "$dir/masks/teacher" \
+            --cache "$dir/masks/vectors" --seed "$s" "${machine[@]}" "${shared[@]}" \
+            --out "$dir/masks/students" --runs "$out/runs-3" --langs $study_langs --lr-file "$rates" \
+            --steps $steps "${student[@]}" --variants "$masks"
     fi
     if wanted 4; then
         variants=()

@@ -233,7 +233,7 @@ def test_plan_prints_every_stage_and_runs_nothing(tmp_path):
     out = tmp_path / "out"
     done = run_all("mini", PLAN="1", OUT=str(out), SEEDS="1 2", LANGS="sw,de")
     names = re.findall(r"^\[todo\] ([\w-]+): \S+ \w+\.py \w+", done.stdout, re.M)
-    each = ["bm25-nmt", "distil", "search", "ablation", "size", "mix", "switch", "share", "answers", "hybrid",
+    each = ["bm25-nmt", "distil", "search", "ablation", "teacher-masks", "masks", "size", "mix", "switch", "share", "answers", "hybrid",
             "pretrain-32x2", "teacher-32x2", "pretrain-64x2", "teacher-64x2", "scale", "align"]
     assert names == ["data", "bm25", "lexicon", "bm25-lexicon", "psq", "pretrain-s1", "teacher-s1", "nmt-s1",
                      "tune", "subwords", *(f"{name}-s1" for name in each), "pretrain-s2", "teacher-s2", "nmt-s2",
@@ -252,6 +252,9 @@ def test_plan_prints_every_stage_and_runs_nothing(tmp_path):
     paper = run_all("paper", PLAN="1", OUT=str(out), CLEF="disc", MIRROR="files").stdout
     assert "data.py prepare paper" in paper and "--mirror files" in paper and "--clef disc" in paper
     assert f"--translations {out}/data/translations {out}/s1/nmt" in paper and "--steps 100000" in paper
+    masks = run_all("paper", PLAN="1", OUT=str(out), TABLES="3").stdout         # its default has mask tokens
+    assert "--augment --steps 100000 --batch 32 --negatives 1 --lr 3e-6 --no-augment" in masks
+    assert re.search(r"] masks-s1: .* --variants no-augment$", masks, re.M)
     low = run_all("mini", PLAN="1", OUT=str(out), LANGS="sw so", TABLES="7").stdout
     assert "] share-s1:" not in low                                # a share of low-resource ones takes both kinds
     real = run_all("real", PLAN="1", OUT=str(out), TABLES="3 8 9 10", MODELS="some/model").stdout
