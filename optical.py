@@ -369,6 +369,13 @@ class Vectors:
             out /= 128
         return torch.from_numpy(out).to(device), torch.from_numpy(mask).to(device)
 
+    def shard(self, i):
+        """The texts of one shard, as Vectors."""
+        own = copy.copy(self)
+        own.flats, own.norms, own.offsets = self.flats[i:i + 1], self.norms[i:i + 1], self.offsets[i:i + 1]
+        own.starts, own.lengths = [0, len(own.offsets[0]) - 1], np.diff(own.offsets[0])
+        return own
+
     def token_norms(self, index, mask):
         """The norms of the texts in `index` where mask (B, L) is True, else 0: (B, L) float32."""
         return fill(mask, [self.rows(self.norms, i) for i in index])
@@ -1294,18 +1301,31 @@ def document_indexes(root, encoder, folder, int8=False):
     def index_of(name):
         docs = data.read_tsv(Path(root) / manifest["docs"][name])
         return list(docs), Vectors.encode(Path(folder) / f"{name}{'-int8' * int8}", encoder,
-                                          list(docs.values()), "doc", name=f"{name} documents", int8=int8)
+                                          list(docs.values()), "doc", name=f"{name} documents", int8=int8,
+                                          shard_tokens=SHARD)
     return index_of
 
 
 def search_command(args):
-    """Runs of every test set: zero-shot, English ceiling, each student; RUNS/<set>/<method>.s<seed>.trec."""
+    """Runs of every test set: zero-shot, English ceiling, each student; RUNS/<set>/<method>.s<seed>.trec.
+
+    Documents of several shards are searched a shard at a time, by whichever process comes first, and the runs
+    of the shards joined: a killed search goes on, and the joined run is that of one search.
+    """
     root, manifest, teacher = Path(args.data), data.load_manifest(args.data), load_teacher(args)
     tests = {t["set"]: t for t in manifest["tests"] if not args.sets or t["set"] in args.sets}
     index_of, students = document_indexes(root, teacher, args.cache, args.int8), {}
+    known = able(args.data, list(dict.fromkeys(test["lang"] for test in tests.values())), args.methods)
+    whole = {(name, method): Path(args.out) / name / f"{method}.s{args.seed}.trec"
+             for name, test in tests.items() for method in args.methods if (test["lang"], method) in known}
+    parts = {}
+    for (name, method), path in whole.items():
+        shards = 1 if path.exists() else len(index_of(tests[name]["docs"])[1].flats)
+        parts[name, method] = [path] if shards == 1 else [
+            path.with_name(f".{path.name}.{shard:05d}") for shard in range(shards)]
 
-    def one(path, name, method):
-        if path.exists():
+    def one(path, name, method, shard):
+        if path.exists() or whole[name, method].exists():
             return {}
         test, encoder = tests[name], teacher
         docids, vectors = index_of(test["docs"])
@@ -1320,18 +1340,34 @@ def search_command(args):
             translated = data.read_tsv(Path(args.translations) / f"{test['lang']}-en" / f"test.{name}.tsv")
             queries = {qid: translated[qid] for qid in queries}
         began = time.monotonic()
-        run = search(encoder, queries, vectors, docids, args.depth)
-        spent = {"set": name, "method": method, "queries": len(queries), "documents": len(docids),
-                 "seconds": round(time.monotonic() - began, 3)}
+        start, end = vectors.starts[shard:shard + 2]
+        run = search(encoder, queries, vectors.shard(shard), docids[start:end], args.depth)
+        spent = {"set": name, "method": method, "shard": shard, "queries": len(queries),
+                 "documents": end - start, "seconds": round(time.monotonic() - began, 3)}
         evaluate.write_run(path, run, f"{method}.s{args.seed}")
         with open(Path(args.out) / f"search.s{args.seed}.jsonl", "a", encoding="utf-8") as log:
             log.write(json.dumps(spent) + "\n")
         return spent
 
-    known = able(args.data, list(dict.fromkeys(test["lang"] for test in tests.values())), args.methods)
-    share_out("search", {(name, method): Path(args.out) / name / f"{method}.s{args.seed}.trec"
-                         for name, test in tests.items() for method in args.methods
-                         if (test["lang"], method) in known}, one)
+    def join(path, name, method):
+        if path.exists():
+            return {}
+        run = {}
+        for part in parts[name, method]:
+            for qid, row in evaluate.read_run(part).items():
+                run.setdefault(qid, {}).update(row)
+        for qid, row in run.items():
+            docids, scores = list(row), np.array(list(row.values()))
+            best = evaluate.ranking(scores, np.array([docid.encode() for docid in docids]))[:args.depth]
+            run[qid] = {docids[i]: row[docids[i]] for i in best}
+        evaluate.write_run(path, run, f"{method}.s{args.seed}")
+        for part in parts[name, method]:
+            part.unlink()
+        return {}
+
+    share_out("search", {(*unit, shard): path for unit, paths in parts.items()
+                         for shard, path in enumerate(paths)}, one)
+    share_out("", whole, join)
 
 
 def rerank(args):

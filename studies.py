@@ -392,10 +392,13 @@ def cost(args):
         kind["seconds"].append(done["seconds"])
         kind["tokens_per_s"].append(log[-1]["tokens_per_s"])
         kind["memory_gb"].append(max(line["memory_gb"] for line in log))
+    searches = {}                                      # a line a shard: together one search
     for path in sorted(root.glob("runs/search.s*.jsonl")):
         for line in read_jsonl(path):
-            rows.setdefault(line["method"], {}).setdefault("search_ms_per_query", []).append(
-                1000 * line["seconds"] / line["queries"])
+            own = searches.setdefault((line["method"], path, line["set"]), {})
+            own[line.get("shard", 0)] = 1000 * line["seconds"] / line["queries"]
+    for (method, *_), spent in searches.items():
+        rows.setdefault(method, {}).setdefault("search_ms_per_query", []).append(sum(spent.values()))
     out = [{"table": "11", "method": name, "lang": "all", "measure": measure, "n_queries": len(values),
             "value": round(float(np.median(values)), 4), "seeds": [], "name": device,
             "signature": f"median|n:{len(values)}|device:{device}"}

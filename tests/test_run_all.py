@@ -9,8 +9,12 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 
+import data
+import evaluate
+import optical
 from conftest import ROOT, command, distil, run_all, runs, search
 
 
@@ -59,7 +63,6 @@ def test_processes_share_the_units_of_a_command_and_each_is_done_once(work, tmp_
 
 
 def test_a_command_that_is_told_to_stop_stops_its_helpers(work, tmp_path):
-    import optical
     argv = distil(work, tmp_path, "--threads", 1, "--jobs", 2, steps=100_000)
     process = subprocess.Popen([sys.executable, *map(str, argv)], cwd=ROOT, stdout=subprocess.DEVNULL)
     logs = [tmp_path / "sw" / f"{method}.part" / "train.jsonl" for method in ("optical", "mean")]
@@ -79,7 +82,6 @@ def test_a_command_that_is_told_to_stop_stops_its_helpers(work, tmp_path):
 
 
 def test_a_helper_process_that_died_is_said(monkeypatch, capsys):
-    import optical
 
     class Dead:
         returncode = -9
@@ -98,7 +100,6 @@ def test_a_helper_process_that_died_is_said(monkeypatch, capsys):
 
 
 def test_a_unit_that_another_process_holds_is_left_to_the_end_and_then_waited_for(tmp_path):
-    import optical
     done, units = [], {(name,): tmp_path / name for name in "abc"}
 
     def finish(path, name):
@@ -142,7 +143,6 @@ def test_only_the_query_encoder_differs_between_teacher_and_student(work, tmp_pa
     """The student starts as the teacher: at learning rate 0 it still is the teacher, token for token."""
     import torch
 
-    import optical
     argv = distil(work, tmp_path, steps=2)
     argv[argv.index("1e-3")] = "1e-30"
     assert command(*argv).returncode == 0
@@ -153,8 +153,33 @@ def test_only_the_query_encoder_differs_between_teacher_and_student(work, tmp_pa
         assert torch.allclose(teacher(ids, mask), student(ids, mask), atol=1e-6)
 
 
+def test_shards_are_searched_one_by_one_and_the_joined_run_is_that_of_one_search(work, tmp_path, monkeypatch):
+    monkeypatch.setattr(optical, "SHARD", 800)
+    argv = search(work, "none", tmp_path / "runs")[1:]
+    argv[argv.index("--cache") + 1] = tmp_path / "cache"
+    argv = [*map(str, argv), "--methods", "zero-shot", "--depth", "50", "--device", "cpu",
+            "--precision", "float32"]
+    assert optical.main(argv) == 0
+    whole, folder = tmp_path / "runs" / "sw" / "zero-shot.s1.trec", tmp_path / "runs" / "sw"
+    assert [path.name for path in folder.iterdir() if not path.name.endswith(".lock")] == [whole.name]
+    teacher, content = optical.Encoder.load(work / "teacher").eval(), whole.read_bytes()
+    docs = list(data.read_tsv(work / "data" / "docs" / "mini.tsv"))
+    vectors = optical.Vectors(tmp_path / "cache" / "mini")
+    queries = data.read_tsv(work / "data" / "test" / "sw" / "queries.tsv")
+    expected = optical.search(teacher, queries, vectors, docs, 50)
+    assert len(vectors.flats) > 2 and evaluate.read_run(whole) == expected
+    whole.unlink()                                                       # a kill came when one shard was done
+    start, end = vectors.starts[1:3]
+    evaluate.write_run(folder / ".zero-shot.s1.trec.00001",
+                       optical.search(teacher, queries, vectors.shard(1), docs[start:end], 50), "zero-shot.s1")
+    asked, real = [], optical.search
+    monkeypatch.setattr(optical, "search", lambda *args: asked.append(len(args[3])) or real(*args))
+    assert optical.main(argv) == 0
+    assert whole.read_bytes() == content and asked == np.delete(np.diff(vectors.starts), 1).tolist()
+    assert optical.main(argv) == 0 and len(asked) == len(vectors.flats) - 1              # nothing left to do
+
+
 def test_rerank_keeps_the_documents_of_the_run_and_scores_them_as_search_does(work, tmp_path):
-    import evaluate
     done = command("optical.py", "search", "--data", work / "data", "--teacher", work / "teacher",
                    "--cache", work / "vectors", "--students", "none", "--out", tmp_path / "r",
                    "--methods", "english")
