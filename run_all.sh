@@ -67,6 +67,12 @@ stop() {     # stop STATUS: told to stop, so the stage's command stops too
 trap 'stop 130' INT
 trap 'stop 143' TERM
 
+declare -A usual=()          # seconds that a stage took, whatever its seed, when results/ was made
+if [ -z "$smoke" ] && [ -f "results/$profile/stages.tsv" ]; then
+    while IFS=$'\t' read -r name seconds; do usual[$name]=$seconds; done < "results/$profile/stages.tsv"
+fi
+left=0 known=0 spent=0       # usual seconds of the stages to come, of those that ran, what these took here
+
 stage() {    # stage NAME COMMAND...: run once; its log is OUT/logs/NAME.log
     local name=$1; shift
     local stamp=$out/stamps/$name log=$out/logs/$name.log state=todo
@@ -80,7 +86,11 @@ stage() {    # stage NAME COMMAND...: run once; its log is OUT/logs/NAME.log
     esac
     [ "$state" = "done" ] || ran=yes
     number=$((number + 1))
-    if [ "$mode" = count ]; then return; fi
+    local expected=${usual[${name%-s[0-9]*}]:-0} guess=
+    if [ "$mode" = count ]; then
+        [ "$state" = "done" ] || left=$((left + expected))
+        return
+    fi
     if [ -n "$plan" ]; then echo "[$state] $name: $*"; return; fi
     if [ "$state" = "done" ]; then echo "== $number of $total, $name: done"; return; fi
     if [ "$state" != "todo" ]; then
@@ -90,8 +100,11 @@ stage() {    # stage NAME COMMAND...: run once; its log is OUT/logs/NAME.log
     fi
     mkdir -p "$(dirname "$stamp")" "$(dirname "$log")"
     "$PYTHON" data.py audit "$out"      # no bit has flipped since the last stage
-    echo "== $number of $total, $name, after $((SECONDS / 60)) min (log: $log)"
     local began=$SECONDS status=0 teller
+    if [ $left -gt 0 ]; then         # at the speed of the stages that ran here
+        guess=", about $(((known > 60 ? left * spent / known : left) / 60 + 1)) min left"
+    fi
+    echo "== $number of $total, $name, after $((SECONDS / 60)) min$guess (log: $log)"
     pipe=$log.pipe
     rm -f "$pipe"
     mkfifo "$pipe"
@@ -105,7 +118,10 @@ stage() {    # stage NAME COMMAND...: run once; its log is OUT/logs/NAME.log
         echo "error: stage $name ended with status $status; the same command resumes it" >&2
         exit "$status"
     fi
-    echo "   $name: $((SECONDS - began)) s"
+    began=$((SECONDS - began))
+    echo "   $name: $began s"
+    printf '%s\t%s\n' "$name" "$began" >> "$out/stages.tsv"
+    left=$((left - expected)) known=$((known + expected)) spent=$((spent + (expected > 0) * began))
     printf '%s\n' "$*" > "$stamp.tmp" && mv "$stamp.tmp" "$stamp"
 }
 

@@ -4,9 +4,9 @@
     python results/publish.py out/mini "bash run_all.sh"
 
 Writes results/<profile>/: scores.json, tables.md, costs.json, costs.md, figures, expected.json, lr.json (the
-learning rates' dev values) and environment.txt (commit, versions, device, seconds an experiment); puts table 2
-between its marks in README.md. With --part NAME, a study beside the main run: only its scores, tables and
-environment, as NAME.json, NAME.md and NAME.txt.
+learning rates' dev values), environment.txt (commit, versions, device, seconds an experiment) and stages.tsv
+(seconds a stage); puts table 2 between its marks in README.md. With --part NAME, a study beside the main run:
+only its scores, tables and environment, as NAME.json, NAME.md and NAME.txt.
 """
 import argparse
 import json
@@ -38,9 +38,22 @@ def environment(out, command):
     return "\n".join(lines) + "\n"
 
 
+def stages(out):
+    """Lines `stage<TAB>seconds`, the mean over seeds: what run_all.sh tells the time left by."""
+    seconds = {}
+    for line in (out / "stages.tsv").read_text(encoding="utf-8").splitlines():
+        name, spent = line.split("\t")
+        seconds.setdefault(name, 0)
+        seconds[name] += int(spent)                         # a stage that went on after a stop has two lines
+    means = {}
+    for name, spent in seconds.items():
+        means.setdefault(re.sub(r"-s\d+$", "", name), []).append(spent)
+    return "".join(f"{name}\t{round(sum(own) / len(own))}\n" for name, own in means.items())
+
+
 def short(tables, link):
     """Table 2 for the README; all of them, and every signature, are in the linked file."""
-    first = tables[tables.index("## Table 2"):].split("\n## Table 3")[0]
+    first = tables[tables.index("## Table 2"):].split("\n## Table ")[0]
     text = re.sub(r"\nSignatures:\n(- .*\n)*", "", first).rstrip()
     return f"{text}\n\nAll tables and every signature: [{link}]({link}).\n"
 
@@ -72,6 +85,7 @@ def main(argv=None):
     merged = {str(path.parent.relative_to(args.out)): json.loads(path.read_text("utf-8")) for path in rates}
     (folder / "lr.json").write_text(json.dumps(merged, indent=1) + "\n", encoding="utf-8")
     (folder / "environment.txt").write_text(environment(args.out, args.command), encoding="utf-8")
+    (folder / "stages.tsv").write_text(stages(args.out), encoding="utf-8")
     rows = report.read_rows(folder / "scores.json")
     report.write_rows(folder / "expected.json", report.expect(rows, args.command, args.tolerance))
     tables = short((folder / "tables.md").read_text(encoding="utf-8"), f"results/{profile}/tables.md")

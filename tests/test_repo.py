@@ -165,7 +165,8 @@ def test_publishing_puts_a_run_into_results_and_between_the_marks_of_the_readme(
     texts = {path: json.dumps(value) for path, value in files.items()}
     tables = "## Table 1\n\n| data |\n\n## Table 2\n\n| new |\n\nSignatures:\n- `map` (a)\n\ngain\n\n## Table 3\n\n| long |\n"
     for path, text in (texts | {"tables.md": tables, "costs.json": "[]\n", "costs.md": "", "figures/size.tsv": "x\n",
-                                   "figures/plan.tsv": "y\n"}).items():
+                                   "figures/plan.tsv": "y\n", "stages.tsv": "tune\t5\nteacher-s1\t3\n"
+                                   "teacher-s1\t4\nteacher-s2\t10\nnmt-s2\t2\n"}).items():
         (out / path).parent.mkdir(parents=True, exist_ok=True)
         (out / path).write_text(text)
     (tmp_path / "README.md").write_text(f"before\n{mark}\n| old |\n<!-- end -->\nafter\n")
@@ -180,6 +181,7 @@ def test_publishing_puts_a_run_into_results_and_between_the_marks_of_the_readme(
     assert (made / "figures" / "size.tsv").read_text() == "x\n"
     assert "c0ffee" in environment and "s1/teacher: 7 steps" in environment
     assert (made / "figures" / "plan.tsv").exists()
+    assert (made / "stages.tsv").read_text() == "tune\t5\nteacher\t8\nnmt\t2\n"    # 3 + 4, 10: 8 on average
     assert subprocess.run([*argv, "--part", "limits"], cwd=ROOT).returncode == 0
     assert (made / "limits.md").read_text() == tables and report.read_rows(made / "limits.json") == [score]
     assert (made / "limits.txt").read_text() == environment

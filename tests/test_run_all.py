@@ -337,3 +337,16 @@ def test_a_bit_that_flips_between_two_stages_stops_the_run_there(tmp_path):
     done = run_all(SMOKE="1", LANGS="sw", OUT=str(tmp_path / "out"), PYTHON=str(python))
     assert done.returncode == 2 and f"error: {corpus}: damaged: its content changed" in done.stderr, done.stderr
     assert sorted(path.name for path in (tmp_path / "out" / "stamps").iterdir()) == ["bm25", "data"]
+
+
+def test_each_stage_tells_the_time_left_by_what_it_took_for_the_results(tmp_path):
+    """A python that does nothing: a stage takes no time, so after the first known ones nothing is left."""
+    (tmp_path / "python").write_text("#!/bin/sh\n")
+    (tmp_path / "python").chmod(0o755)
+    done = run_all("real", OUT=str(tmp_path / "out"), PYTHON=str(tmp_path / "python"))
+    usual = dict(line.split("\t") for line in (ROOT / "results/real/stages.tsv").read_text().splitlines())
+    names = [name.removesuffix("-s1") for name in re.findall(r"^== \d+ of \d+, (\S+), after", done.stdout, re.M)]
+    told = re.findall(r"after \d+ min, about (\d+) min left \(log", done.stdout)
+    assert int(told[0]) == sum(int(usual[name]) for name in names) // 60 + 1 and int(told[-1]) == 1
+    noted = (tmp_path / "out" / "stages.tsv").read_text().splitlines()
+    assert [line.split("\t")[0].removesuffix("-s1") for line in noted] == names
