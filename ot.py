@@ -42,7 +42,7 @@ import torch
 LIMIT = 20.0     # largest |log scaling| before (5) goes through (4) again
 LOST = -67.0     # log of the least kernel entry kept: times e^-20 still normal in float32, times e^40 nothing
 CACHE = 1 << 18  # kernel entries a CPU works on together: 1 MB, and 1 MB transposed
-RELAXED = 1.7    # most over-relaxation of (5): where more would be right, a Newton step is done sooner
+RELAXED = 1.75   # most over-relaxation of (5): where more would be right, a Newton step is done sooner
 PATIENCE = 30    # a Newton step must save this many passes of (5); it costs about as much as 50
 
 
@@ -322,14 +322,17 @@ def _kernel_passes(s, steps):
     relaxed = bool((s["omega"] > 1).any())
     names = ("alpha", "beta", "omega", "K", "KT", "a", "b", "aa", "bb")
     for alpha, beta, omega, K, KT, a, b, aa, bb in zip(*(s[name].split(group) for name in names)):
+        rest, waa, wbb = 1 - omega, omega * aa, omega * bb
         before = rows = torch.bmm(beta, KT)  # (J, 1, N)
         for step in range(steps):
             if step == steps // 2:
                 before = (alpha * rows - a).abs_().sum((1, 2))
-            new = (aa / rows).clamp_(max=most)
-            alpha = torch.lerp(alpha, new, omega).clamp_(min=1e-30) if relaxed else new
-            new = (bb / torch.bmm(alpha, K)).clamp_(max=most)  # (J, 1, M)
-            beta = torch.lerp(beta, new, omega).clamp_(min=1e-30) if relaxed else new
+            if relaxed:  # scaling + omega (new scaling - scaling), in few operations
+                alpha = (alpha * rest).addcdiv_(waa, rows).clamp_(1e-30, most)
+                beta = (beta * rest).addcdiv_(wbb, torch.bmm(alpha, K)).clamp_(1e-30, most)
+            else:
+                alpha = (aa / rows).clamp_(max=most)
+                beta = (bb / torch.bmm(alpha, K)).clamp_(max=most)  # (J, 1, M)
             rows = torch.bmm(beta, KT)
         parts.append((alpha, beta, rows, torch.bmm(alpha, K), before))
     alpha, beta, rows, columns, before = (torch.cat(t) if len(parts) > 1 else t[0] for t in zip(*parts))
