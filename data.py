@@ -1536,10 +1536,10 @@ def main(argv=None):
         elif args.profile == "paper":
             import paper
             clef = args.clef or os.environ.get("CLEF")
-            collection = paper.collection(langs, args.mirror, args.seed, args.smoke, None, args.bitext,
+            collection = paper.collection(langs, args.mirror, args.seed, False, None, args.bitext,
                                           args.pairs, args.triples, clef, **drawn)
         else:
-            collection = real_collection(langs, args.mirror, args.seed, args.smoke, args.titles, args.strict,
+            collection = real_collection(langs, args.mirror, args.seed, False, args.titles, args.strict,
                                          args.squad, args.question_pairs, **drawn)
         if args.profile != "mini":
             import xtreme

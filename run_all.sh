@@ -114,13 +114,13 @@ stage() {    # stage NAME COMMAND...: run once; its log is OUT/logs/NAME.log
     child=
     wait "$teller" || true
     rm -f "$pipe"
+    began=$((SECONDS - began))
+    printf '%s\t%s\n' "$name" "$began" >> "$out/stages.tsv"
     if [ "$status" -ne 0 ]; then
         echo "error: stage $name ended with status $status; the same command resumes it" >&2
         exit "$status"
     fi
-    began=$((SECONDS - began))
     echo "   $name: $began s"
-    printf '%s\t%s\n' "$name" "$began" >> "$out/stages.tsv"
     left=$((left - expected)) known=$((known + expected)) spent=$((spent + (expected > 0) * began))
     printf '%s\n' "$*" > "$stamp.tmp" && mv "$stamp.tmp" "$stamp"
 }

@@ -73,10 +73,11 @@ def sweep(args):
     teacher, rate, tests, texts = load_teacher(args), rates(args), tests_of(args), {}
     index_of = document_indexes(args.data, teacher, args.cache)
     units = {(lang, name): Path(args.out) / lang / name for lang in tests for name in args.variants}
-    for lang in tests:
+    sizes = {name: own.pairs for name, own in args.variants.items() if own.pairs}
+    for lang in tests if sizes else ():
         pairs = min(len(data.read_bitext(Path(args.data) / language(args.data, own)["train"]))
                     for own in lang.split("+"))
-        few = [name for name, own in args.variants.items() if own.pairs > pairs]
+        few = [name for name, size in sizes.items() if size > pairs]
         if few:
             print(f"  {lang}: {pairs:,} pairs; left out: {' '.join(few)}", flush=True)
         for name in few:

@@ -17,33 +17,35 @@ TATOEBA = {"swa": "swh", "sw": "swh", "tl": "tgl", "mr": "mar", "fi": "fin", "de
 MEWSLI = "ar de es tr".split()                              # of its languages those that we have
 
 
-def tatoeba(files, lang, counts):
-    """(test set, its English sentences) of Tatoeba in a language, None where its files are not there."""
-    code = TATOEBA.get(lang)
-    names = [f"tatoeba.{code}-eng.{side}" for side in ("eng", code)]
-    paths = [files.find("tatoeba", name) if code else None for name in names]
-    if None in paths:
-        return None
-    count, docs, queries, qrels = data.Count(f"tatoeba {lang}"), {}, {}, {}
-    for i, (english, text) in enumerate(count.each(data.aligned(*paths))):
-        if not english or not text:
-            count.skip("empty side")
+def tatoeba(files, langs, counts):
+    """Yield (test set, its English sentences) of Tatoeba in each of `langs` whose files are there."""
+    for lang in (lang for lang in langs if lang in TATOEBA):
+        code = TATOEBA[lang]
+        paths = [files.find("tatoeba", f"tatoeba.{code}-eng.{side}") for side in ("eng", code)]
+        if None in paths:
             continue
-        docid, qid = docs.setdefault(english, f"sentence{i}"), f"{lang}.{i}"
-        queries[qid], qrels[qid] = text, {docid: 1}
-    counts.append(count.row())
-    english = {docid: text for text, docid in docs.items()}
-    return ({"set": f"{lang}.tatoeba", "docs": f"tatoeba.{lang}", "measure": "accuracy, Tatoeba",
-             "queries": queries, "qrels": qrels}, english) if queries else None
+        count, docs, queries, qrels = data.Count(f"tatoeba {lang}"), {}, {}, {}
+        for i, (english, text) in enumerate(count.each(data.aligned(*paths))):
+            if not english or not text:
+                count.skip("empty side")
+                continue
+            docid, qid = docs.setdefault(english, f"sentence{i}"), f"{lang}.{i}"
+            queries[qid], qrels[qid] = text, {docid: 1}
+        counts.append(count.row())
+        if queries:
+            yield ({"set": f"{lang}.tatoeba", "lang": lang, "docs": f"tatoeba.{lang}",
+                    "measure": "accuracy, Tatoeba", "queries": queries, "qrels": qrels},
+                   {docid: text for text, docid in docs.items()})
 
 
-def lareqa(files, lang, counts):
-    """(test set, the English sentences) of XQuAD-R in a language, None where its files are not there."""
-    found = data.xquad(files, counts, [lang]) if lang in data.HIGH else {}
-    if lang not in found:
-        return None
-    test = found[lang][1] | {"set": f"{lang}.lareqa", "measure": "mAP@20, LAReQA"}
-    return {key: test[key] for key in test if key != "english"}, found["docs"][test["docs"]]
+def lareqa(files, langs, counts):
+    """Yield (test set, the English sentences) of XQuAD-R in each of `langs` whose files are there."""
+    langs = [lang for lang in langs if lang in data.HIGH]
+    found = data.xquad(files, counts, langs) if langs else {}
+    for lang in (lang for lang in langs if lang in found):
+        test = found[lang][1]
+        yield ({"set": f"{lang}.lareqa", "lang": lang, "docs": test["docs"], "measure": "mAP@20, LAReQA",
+                "queries": test["queries"], "qrels": test["qrels"]}, found["docs"][test["docs"]])
 
 
 def records(path, parse, shape):
@@ -57,7 +59,7 @@ def records(path, parse, shape):
 
 def entity(record):
     """(id, title and description) of a candidate of Mewsli-X."""
-    return record["entity_id"], data.clean(f"{record['title']}. {record['description']}")
+    return str(record["entity_id"]), data.clean(f"{record['title']}. {record['description']}")
 
 
 def mentions(record):
@@ -69,37 +71,40 @@ def mentions(record):
         start, end = next((own for own in sentences if own[0] <= span["start"] and span["end"] <= own[1]),
                           (span["start"], span["end"]))
         query = data.clean(f"{span['text']}: {text[start:end]}") if text else ""
-        found.append((mention["example_id"], mention["entity_id"], query))
-    return record["context"]["language"], found
+        found.append((str(mention["example_id"]), str(mention["entity_id"]), query))
+    return str(record["context"]["language"]), found
 
 
-def mewsli(files, lang, counts):
-    """(test set, all entities) of Mewsli-X's test part in a language, None where its files are not there."""
-    paths = [files.find("mewsli-x", name) if lang in MEWSLI else None
+def mewsli(files, langs, counts):
+    """Yield (test set, all entities) of Mewsli-X's test part in each of `langs` that it has."""
+    langs = [lang for lang in langs if lang in MEWSLI]
+    paths = [files.find("mewsli-x", name) if langs else None
              for name in ("candidate_set_entities.jsonl", "wikinews_mentions-test.jsonl")]
     if None in paths:
-        return None
-    docs = dict(records(paths[0], entity, "an object with entity_id, title, description"))
-    count, queries, qrels = data.Count(f"mewsli-x {lang}"), {}, {}
-    articles = records(paths[1], mentions, "an object with context and mentions, by get-mewsli-x.sh")
-    for qid, answer, query in count.each(row for own, rows in articles if own == lang for row in rows):
-        if not query or answer not in docs:
-            count.skip("unknown entity" if query else "no text; get-mewsli-x.sh puts it there")
-            continue
-        queries[qid], qrels[qid] = query, {answer: 1}
-    counts.append(count.row())
-    return ({"set": f"{lang}.mewsli", "docs": "mewsli-x", "measure": "mAP@20, Mewsli-X",
-             "queries": queries, "qrels": qrels}, docs) if queries else None
+        return
+    docs, found = dict(records(paths[0], entity, "an object with entity_id, title, description")), {}
+    for lang, rows in records(paths[1], mentions, "an object with context and mentions, by get-mewsli-x.sh"):
+        found.setdefault(lang, []).extend(rows)
+    for lang in (lang for lang in langs if lang in found):
+        count, queries, qrels = data.Count(f"mewsli-x {lang}"), {}, {}
+        for qid, answer, query in count.each(found[lang]):
+            if not query or answer not in docs:
+                count.skip("unknown entity" if query else "no text; get-mewsli-x.sh puts it there")
+                continue
+            queries[qid], qrels[qid] = query, {answer: 1}
+        counts.append(count.row())
+        if queries:
+            yield ({"set": f"{lang}.mewsli", "lang": lang, "docs": "mewsli-x", "measure": "mAP@20, Mewsli-X",
+                    "queries": queries, "qrels": qrels}, docs)
 
 
 def extend(collection, mirror=None, cache=None):
     """A collection with the tasks that its languages have as "retrieval", with their documents and counts."""
-    files, tests, docs, counts = data.Files(mirror, cache), [], {}, []
-    for lang, row in collection["langs"].items():
-        for make in (tatoeba, lareqa, mewsli):
-            if found := make(files, lang, counts):
-                tests.append(found[0] | {"lang": lang, "name": row["name"], "class": row["class"]})
-                docs[found[0]["docs"]] = found[1]
-    counts = [row for i, row in enumerate(counts) if row not in collection["counts"] + counts[:i]]
+    files, tests, docs, counts, langs = data.Files(mirror, cache), [], {}, [], collection["langs"]
+    for make in (tatoeba, lareqa, mewsli):
+        for test, texts in make(files, list(langs), counts):
+            tests.append(test | {key: langs[test["lang"]][key] for key in ("name", "class")})
+            docs[test["docs"]] = texts
+    counts = [row for row in counts if row not in collection["counts"]]      # XQuAD-R may stand there
     return collection | {"docs": collection["docs"] | docs, "retrieval": tests,
                          "counts": collection["counts"] + counts}

@@ -44,7 +44,7 @@ def stages(out):
     for line in (out / "stages.tsv").read_text(encoding="utf-8").splitlines():
         name, spent = line.split("\t")
         seconds.setdefault(name, 0)
-        seconds[name] += int(spent)                         # a stage that went on after a stop has two lines
+        seconds[name] += int(spent)                         # a stage that failed and went on has two lines
     means = {}
     for name, spent in seconds.items():
         means.setdefault(re.sub(r"-s\d+$", "", name), []).append(spent)

@@ -80,7 +80,7 @@ def test_a_line_of_another_shape_is_named(tmp_path, name, line, message):
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[0], json.dumps(line)]) + "\n")
     with pytest.raises(ValueError, match=f"{name}:2: expected .*{message}"):
-        xtreme.mewsli(data.Files(tmp_path), "de", [])
+        list(xtreme.mewsli(data.Files(tmp_path), ["de"], []))
 
 
 def test_every_measure_is_known_by_its_beginning(folder):
