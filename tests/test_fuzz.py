@@ -22,6 +22,7 @@ import data
 import evaluate
 import paper
 import report
+import xtreme
 from fixture import make, passage, squad, tarred, zipped
 
 N = int(os.environ.get("FUZZ", 100))
@@ -57,6 +58,12 @@ FORMATS = {                                    # name: (reader of a path, a vali
     "json lines": (lambda p: list(paper.read_jsonl(p, "src_query")), CLIRMATRIX),
     "sgml": (lambda p: list(paper.read_sgml(p)), SGML), "topics": (paper.read_topics, TOPICS),
     "old topics": (paper.read_topics, OLD), "drawn lines": (lambda p: paper.sample_lines(p, "", 3, 1), TEXT),
+    "entities": (lambda p: dict(xtreme.records(p, xtreme.entity, "an entity")), "".join(json.dumps(
+        {"entity_id": f"Q{n}", "title": f"t{n}", "description": passage(n)}) + "\n" for n in range(4))),
+    "mentions": (lambda p: [row for _, rows in xtreme.records(p, xtreme.mentions, "an article") for row in rows],
+                 "".join(json.dumps({"context": {"language": "de", "text": passage(n), "sentence_spans": [
+                     {"start": 0, "end": 20}]}, "mentions": [{"example_id": f"m{n}", "entity_id": "Q1", "mention_span":
+                      {"start": 0, "end": 5, "text": "x"}}]}) + "\n" for n in range(4))),
     "ciir": (paper.read_ciir_topics, "query_id: C001\ntitle: a\ndescription: b\n\nquery_id: C002\ntitle: c\n"),
     "judgements": (paper.read_judgements, "C001 0 LA-1 1\n2 0 LA-2 0\n"),
     "lexicon": (baselines.read_lexicon, "goat\tmbuzi\t0.5\ngoat\tbeberu\t0.5\n"), "texts": (baselines.read_texts, TEXT),
