@@ -77,10 +77,13 @@ def main(argv=None):
         return
     for name in ("scores.json", "tables.md", "costs.json", "costs.md"):
         shutil.copyfile(args.out / name, folder / name)
+    shutil.rmtree(folder / "figures", ignore_errors=True)    # none of an earlier run beside this one's data
     for path in sorted((args.out / "figures").glob("*")):
         if profile == "mini" or path.stem != "plan":        # sentences of other people's data stay with them
             (folder / "figures").mkdir(exist_ok=True)
             shutil.copyfile(path, folder / "figures" / path.name)
+    if not list((folder / "figures").glob("*.svg")):
+        print(f"note: {args.out}/figures has data alone; `python studies.py figures` draws where matplotlib is")
     rates = [args.out / "tune" / "lr.json", *sorted(args.out.glob("s*/nmt/lr.json"))]
     merged = {str(path.parent.relative_to(args.out)): json.loads(path.read_text("utf-8")) for path in rates}
     (folder / "lr.json").write_text(json.dumps(merged, indent=1) + "\n", encoding="utf-8")

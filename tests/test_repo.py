@@ -171,11 +171,15 @@ def test_publishing_puts_a_run_into_results_and_between_the_marks_of_the_readme(
         (out / path).write_text(text)
     (tmp_path / "README.md").write_text(f"before\n{mark}\n| old |\n<!-- end -->\nafter\n")
     argv = [sys.executable, "results/publish.py", str(out), "make it", "--into", str(tmp_path)]
-    assert subprocess.run(argv, cwd=ROOT).returncode == 0
+    made = tmp_path / "results" / "mini"
+    (made / "figures").mkdir(parents=True)
+    (made / "figures" / "size.svg").write_text("of an earlier run")
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "figures has data alone" in done.stdout
+    assert not (made / "figures" / "size.svg").exists()
     assert (tmp_path / "README.md").read_text() == (
         f"before\n{mark}\n## Table 2\n\n| new |\n\ngain\n\nAll tables and every signature: "
         "[results/mini/tables.md](results/mini/tables.md).\n<!-- end -->\nafter\n")
-    made = tmp_path / "results" / "mini"
     assert report.read_rows(made / "expected.json")[0]["command"] == "make it"
     environment = (made / "environment.txt").read_text()
     assert (made / "figures" / "size.tsv").read_text() == "x\n"
