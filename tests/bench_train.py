@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: MIT
+"""torch.compile and fused AdamW: do they help a training step, or encoding, and from what size of encoder on?
+
+    python tests/bench_train.py [--sizes 4x128 6x384 12x768] [--batch 32] [--device cpu] [--out FILE.md]
+
+Encoders of LAYERSxWIDTH with random weights. A student's step is one of OPTICAL: forward, plan, backward,
+on batches of pairs of made-up lengths as training draws them; the same batches go to the encoder as it is and
+to a copy with a compiled backbone, in turn. Until compiled: the seconds of the compiled copy's first three
+steps, of three lengths, from which it learns that they vary. AdamW's kinds take turns on the same gradients.
+"""
+import argparse
+import copy
+import os
+import pathlib
+import platform
+import statistics
+import sys
+import tempfile
+import time
+
+import numpy as np
+import torch
+from transformers import AutoTokenizer, BertConfig, BertModel
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+import evaluate  # noqa: E402
+import optical  # noqa: E402
+import rehearse  # noqa: E402
+import report  # noqa: E402
+from bench_ot import machine  # noqa: E402
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser.add_argument("--sizes", nargs="+", default=["4x128", "6x384", "12x768"], help="LAYERSxWIDTH ...")
+    parser.add_argument("--batch", type=int, default=32, help="sentence pairs a step (default: 32)")
+    parser.add_argument("--rounds", type=int, default=10, help="batches each variant sees (default: 10)")
+    parser.add_argument("--vocab", type=int, default=30_522, help="entries of the vocabulary")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads (default: all)")
+    parser.add_argument("--out", default=HERE.parent / "results" / "bench-train.md", help="report to write")
+    args = parser.parse_args(argv)
+    args.bf16 = optical.multiplies_bf16(args.device)
+    return args
+
+
+def make_encoder(size, folder, args):
+    """An encoder of `size` with random weights; the tokenizer is there for its special tokens only."""
+    layers, width = map(int, size.split("x"))
+    torch.manual_seed(1)
+    config = BertConfig(vocab_size=args.vocab, hidden_size=width, num_hidden_layers=layers,
+                        num_attention_heads=width // 32 if width < 768 else width // 64,
+                        intermediate_size=4 * width,
+                        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    backbone = BertModel(config, add_pooling_layer=False)
+    return optical.Encoder(backbone, AutoTokenizer.from_pretrained(folder)).place(args)
+
+
+def timed(call, device):
+    """Seconds of one call."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    began = time.perf_counter()
+    call()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def measure(encoder, args):
+    """{name: seconds} of a step, of encoding, of AdamW: medians; ratios are medians of those of a round."""
+    rng = np.random.default_rng(1)
+    lengths = np.clip(rng.lognormal(3.2, 0.5, 64 * args.batch), 4, 64).astype(int)
+    rows = [rng.integers(10, args.vocab, n).astype(np.int32) for n in lengths]
+    batches = optical.length_batches(lengths, args.batch, args.rounds + 3, 1)
+    batches = [[rows[i] for i in index] for index in batches]
+    compiled = copy.deepcopy(encoder)
+    compiled.backbone.compile(dynamic=True)
+
+    def learn(model, batch):
+        ids, mask = model.pad(batch)
+        generator = torch.Generator().manual_seed(1)
+        t = torch.randn(*mask.shape, model.dim, generator=generator).to(args.device)
+        s = model(ids, mask)
+        t = torch.nn.functional.normalize(s.detach() + 0.1 * t, dim=-1)          # a teacher near its student
+        model.zero_grad(set_to_none=True)
+        optical.optical_loss(s, mask, t, mask)[0].backward()
+
+    def encode(model, batch):
+        with torch.inference_mode():
+            model(*model.pad(batch))
+
+    found = {}
+    for name, call, mode in (("step", learn, True), ("encoding", encode, False)):
+        plain, quick = encoder.train(mode), compiled.train(mode)
+        for batch in batches[:3]:
+            call(plain, batch)
+        found[f"{name}_compiling_s"] = timed(lambda: [call(quick, batch) for batch in batches[:3]], args.device)
+        pairs = [[timed(lambda m=model, b=batch: call(m, b), args.device) for model in (plain, quick)]
+                 for batch in batches[3:]]
+        found[f"{name}_s"], found[f"{name}_compiled_s"] = map(statistics.median, zip(*pairs))
+        found[f"{name}_ratio"] = statistics.median(a / b for a, b in pairs)
+    encoder.train()
+    learn(encoder, batches[0])
+    kinds = {"fused": {"fused": True}, "foreach": {"foreach": True}, "loop": {"foreach": False}}
+    optimizers = {kind: torch.optim.AdamW(encoder.parameters(), lr=1e-9, **how) for kind, how in kinds.items()}
+    rounds = [[timed(optimizer.step, args.device) for optimizer in optimizers.values()]
+              for _ in range(args.rounds + 1)]
+    for kind, seconds in zip(kinds, zip(*rounds[1:])):
+        found[f"adamw_{kind}_s"] = statistics.median(seconds)
+    return found
+
+
+def text(found, args):
+    """The measurements as Markdown."""
+    ms = lambda seconds: f"{1000 * seconds:,.1f}"                                # noqa: E731
+    rows = [[size, f"{one['parameters'] / 1e6:.1f}", name, ms(one[f"{name}_s"]), ms(one[f"{name}_compiled_s"]),
+             f"{one[f'{name}_ratio']:.2f}", f"{one[f'{name}_compiling_s']:.0f}"]
+            for size, one in found.items() for name in ("step", "encoding")]
+    optimizers = [[size, *(ms(one[f"adamw_{kind}_s"]) for kind in ("fused", "foreach", "loop")),
+                   f"{one['adamw_fused_s'] / one['step_s']:.0%}"] for size, one in found.items()]
+    precision = "bfloat16" if args.bf16 else "float32"
+    return (f"# torch.compile and fused AdamW\n\nMachine: {machine(args.device)}; device {args.device}, "
+            f"{args.threads} thread(s), {precision} inside the encoder. Versions: torch {torch.__version__}, "
+            f"Python {platform.python_version()}.\n\nMade by `python tests/bench_train.py --batch {args.batch} "
+            f"--threads {args.threads} --device {args.device}`: encoders of LAYERSxWIDTH, random weights, "
+            f"{args.batch} pairs of up to 64 tokens. Medians over alternating rounds; ratio: as it is over "
+            "compiled, within a round.\n\n"
+            + report.markdown(["size", "million parameters", "what", "as it is, ms", "compiled, ms", "ratio",
+                               "until compiled, s"], rows)
+            + "\nAdamW, ms a step; share: of a student's step before it.\n\n"
+            + report.markdown(["size", "fused", "foreach", "loop", "fused, share"], optimizers))
+
+
+def main(argv=None):
+    args, found = parse(argv), {}
+    torch.set_num_threads(args.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder + "/compiled"             # nothing of an earlier run
+        optical.train_tokenizer(rehearse.Words(1, 1000).texts(np.full(200, 20)), 500, folder)
+        for size in args.sizes:
+            encoder = make_encoder(size, folder, args)
+            found[size] = {"parameters": sum(p.numel() for p in encoder.parameters()), **measure(encoder, args)}
+            print(size, found[size], flush=True)
+    evaluate.write_text(args.out, text(found, args))
+
+
+if __name__ == "__main__":
+    main()
