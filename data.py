@@ -1162,7 +1162,7 @@ def extras(files, langs, counts, seed, wiki=None, dictionary=None):
     return parts
 
 
-def real_collection(langs=None, mirror=None, seed=1, smoke=False, titles=True, strict=False, squad=False,
+def real_collection(langs=None, mirror=None, seed=1, titles=True, strict=False, squad=False,
                     question_pairs=False, cache=None, wiki=None, dictionary=None):
     """The real profile as one dict, of the shape that write_collection stores.
 
@@ -1171,9 +1171,9 @@ def real_collection(langs=None, mirror=None, seed=1, smoke=False, titles=True, s
     ("de.sentences"); bitext NTREX-128. Teacher: AfriQA's English training and development questions, the same
     for any `langs`.
 
-    Args: langs, codes of LANGS, default all that have their files; seed, which questions are held out; smoke,
-    cut small; titles, passages begin with their title; strict, no training passage (not only no question) is
-    that of a test; squad, train the teacher on SQuAD v1.1 too; question_pairs, AfriQA's training questions
+    Args: langs, codes of LANGS, default all that have their files; seed, which questions are held out;
+    titles, passages begin with their title; strict, no training passage (not only no question) is that of a
+    test; squad, train the teacher on SQuAD v1.1 too; question_pairs, AfriQA's training questions
     with their human translations join the bitext; wiki, "wikiclir" or "clirmatrix", Wikipedia's titles and
     articles; dictionary, "muse", "xlent", "tico" or "panlex"; mirror, cache, see Files.
     Raises: ValueError for an unknown language, and for one that is named and lacks its files.
@@ -1218,8 +1218,7 @@ def real_collection(langs=None, mirror=None, seed=1, smoke=False, titles=True, s
     collection = {"profile": "real", "seed": seed, "langs": about, "pretrain": None, "train": train,
                   "bitext": bitext, "docs": {k: v for k, v in docs.items() if k in used}, "tests": tests,
                   "counts": counts}
-    collection |= extras(files, about, counts, seed, wiki, dictionary)
-    return cut(collection) if smoke else collection
+    return collection | extras(files, about, counts, seed, wiki, dictionary)
 
 
 def cut(c, queries=60, n=300):
@@ -1536,10 +1535,10 @@ def main(argv=None):
         elif args.profile == "paper":
             import paper
             clef = args.clef or os.environ.get("CLEF")
-            collection = paper.collection(langs, args.mirror, args.seed, False, None, args.bitext,
+            collection = paper.collection(langs, args.mirror, args.seed, None, args.bitext,
                                           args.pairs, args.triples, clef, **drawn)
         else:
-            collection = real_collection(langs, args.mirror, args.seed, False, args.titles, args.strict,
+            collection = real_collection(langs, args.mirror, args.seed, args.titles, args.strict,
                                          args.squad, args.question_pairs, **drawn)
         if args.profile != "mini":
             import xtreme

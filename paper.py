@@ -400,7 +400,7 @@ def opus(files, corpus, lang, counts, pairs, seed):
     return {"train": train[:pairs], "dev": dev, "train_links": None, "dev_links": None}
 
 
-def collection(langs=None, mirror=None, seed=1, smoke=False, cache=None, corpus="ccaligned", pairs=500_000,
+def collection(langs=None, mirror=None, seed=1, cache=None, corpus="ccaligned", pairs=500_000,
                triples=3_200_000, clef_folder=None, wiki=None, dictionary=None):
     """The paper profile as one dict, of the shape that data.write_collection stores.
 
@@ -445,4 +445,4 @@ def collection(langs=None, mirror=None, seed=1, smoke=False, cache=None, corpus=
         if path:
             made.setdefault("translations", {})[lang] = {
                 qid: data.clean(text) for qid, text in data.columns(path, "", 2) if qid in train["queries"]}
-    return data.cut(made) if smoke else made
+    return made

@@ -192,7 +192,7 @@ def test_the_paper_profile_reads_back_as_it_was_written(mirror, tmp_path):
 
 
 def test_smoke_is_a_small_part(mirror):
-    small = paper.collection(["sw"], mirror=mirror, clef_folder=mirror / "clef", smoke=True)
+    small = data.cut(paper.collection(["sw"], mirror=mirror, clef_folder=mirror / "clef"))
     data.validate(small)
     assert all(len(t["queries"]) <= 60 for t in small["tests"])
 
