@@ -56,6 +56,17 @@ def version(package):
         return None
 
 
+def timed(call, device):
+    """(seconds, what it returns) of one call."""
+    import torch
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+    wait()
+    start = time.perf_counter()
+    result = call()
+    wait()
+    return time.perf_counter() - start, result
+
+
 def child(args):
     """Prints one JSON object: versions and rows."""
     import torch
@@ -66,15 +77,6 @@ def child(args):
     versions = {p: version(p) for p in ("torch", "POT", "geomloss")}
     report = {"python": platform.python_version(), "versions": versions, "machine": machine(args.device)}
     report["rows"], report["profile"] = [], []
-
-    def timed(solve):
-        if args.device == "cuda":
-            torch.cuda.synchronize()
-        start = time.perf_counter()
-        plan = solve()
-        if args.device == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter() - start, plan
 
     def operations(solve, calls=10):
         """[(operation, ms a call)] of torch, slowest first: time of its own, without what it calls."""
@@ -123,13 +125,13 @@ def child(args):
 
                     default()
                     for name, peer in peers.items():
-                        first, plan = timed(peer)
+                        first, plan = timed(peer, args.device)
                         error = gap(plan, a, b)
                         equal = functools.partial(default, max(error, 1e-6))
                         times = {"peer": [], "equal": [], "default": []}
                         for _ in range(args.rounds if first < 0.2 else 3):
                             for key, solve in (("equal", equal), ("peer", peer), ("default", default)):
-                                times[key].append(timed(solve)[0])
+                                times[key].append(timed(solve, args.device)[0])
                         got, best = equal(), default()
                         report["rows"].append({
                             "data": data, "N": N, "lengths": lengths, "epsilon": epsilon, "peer": name,
@@ -157,8 +159,8 @@ def text(report, args):
         f"Machine: {report['machine']}; device {args.device}, {args.threads} thread(s). "
         f"Versions: {versions}, Python {report['python']}."
         + (f" Not installed, so left out: {', '.join(missing)}." if missing else ""), "",
-        f"Made by `python tests/bench_ot.py --threads {args.threads} --device {args.device}`. {B} problems a "
-        f"batch, unit vectors of width {H}, cosine costs, float32. near copies: y is x with noise {NEAR} per "
+        f"Made by `python tests/bench_ot.py --threads {args.threads} --device {args.device} --rounds "
+        f"{args.rounds}`. {B} problems a batch, unit vectors of width {H}, cosine costs, float32. near copies: y is x with noise {NEAR} per "
         "coordinate; unrelated: independent. ragged: lengths uniform from a quarter of N to N. error: the "
         "largest L1 marginal error in the batch, of the returned plan. Medians over alternating rounds; "
         "ratio: the peer's time over ours, in the same round. POT's default method is log_sinkhorn. "

@@ -16,7 +16,6 @@ import platform
 import statistics
 import sys
 import tempfile
-import time
 
 import numpy as np
 import torch
@@ -28,7 +27,7 @@ import evaluate  # noqa: E402
 import optical  # noqa: E402
 import rehearse  # noqa: E402
 import report  # noqa: E402
-from bench_ot import machine  # noqa: E402
+from bench_ot import machine, timed  # noqa: E402
 
 
 def parse(argv):
@@ -55,17 +54,6 @@ def make_encoder(size, folder, args):
                         hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     backbone = BertModel(config, add_pooling_layer=False)
     return optical.Encoder(backbone, AutoTokenizer.from_pretrained(folder)).place(args)
-
-
-def timed(call, device):
-    """Seconds of one call."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-    began = time.perf_counter()
-    call()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - began
 
 
 def measure(encoder, args):
@@ -96,8 +84,8 @@ def measure(encoder, args):
         plain, quick = encoder.train(mode), compiled.train(mode)
         for batch in batches[:3]:
             call(plain, batch)
-        found[f"{name}_compiling_s"] = timed(lambda: [call(quick, batch) for batch in batches[:3]], args.device)
-        pairs = [[timed(lambda m=model, b=batch: call(m, b), args.device) for model in (plain, quick)]
+        found[f"{name}_compiling_s"] = timed(lambda: [call(quick, batch) for batch in batches[:3]], args.device)[0]
+        pairs = [[timed(lambda m=model, b=batch: call(m, b), args.device)[0] for model in (plain, quick)]
                  for batch in batches[3:]]
         found[f"{name}_s"], found[f"{name}_compiled_s"] = map(statistics.median, zip(*pairs))
         found[f"{name}_ratio"] = statistics.median(a / b for a, b in pairs)
@@ -105,7 +93,7 @@ def measure(encoder, args):
     learn(encoder, batches[0])
     kinds = {"fused": {"fused": True}, "foreach": {"foreach": True}, "loop": {"foreach": False}}
     optimizers = {kind: torch.optim.AdamW(encoder.parameters(), lr=1e-9, **how) for kind, how in kinds.items()}
-    rounds = [[timed(optimizer.step, args.device) for optimizer in optimizers.values()]
+    rounds = [[timed(optimizer.step, args.device)[0] for optimizer in optimizers.values()]
               for _ in range(args.rounds + 1)]
     for kind, seconds in zip(kinds, zip(*rounds[1:])):
         found[f"adamw_{kind}_s"] = statistics.median(seconds)
@@ -124,7 +112,7 @@ def text(found, args):
     return (f"# torch.compile and fused AdamW\n\nMachine: {machine(args.device)}; device {args.device}, "
             f"{args.threads} thread(s), {precision} inside the encoder. Versions: torch {torch.__version__}, "
             f"Python {platform.python_version()}.\n\nMade by `python tests/bench_train.py --batch {args.batch} "
-            f"--threads {args.threads} --device {args.device}`: encoders of LAYERSxWIDTH, random weights, "
+            f"--threads {args.threads} --device {args.device} --rounds {args.rounds}`: encoders of LAYERSxWIDTH, random weights, "
             f"{args.batch} pairs of up to 64 tokens. Medians over alternating rounds; ratio: as it is over "
             "compiled, within a round.\n\n"
             + report.markdown(["size", "million parameters", "what", "as it is, ms", "compiled, ms", "ratio",
