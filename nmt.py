@@ -265,19 +265,20 @@ def foreign(source, target):
 
 
 def train(args):
-    """Train both directions of every language; the rate is the grid's best by dev chrF of --tune-lang."""
-    out, langs = Path(args.out), languages(args)
-    rate, tuned = args.lr[0], args.tune_lang or langs[0]
+    """Train both directions of every language; the rate is the grid's best by mean dev chrF of --tune-langs."""
+    out, langs, rate = Path(args.out), languages(args), args.lr[0]
     if args.lr_file:
         rate = read_json(Path(args.lr_file))["chosen"]["nmt"]
     elif len(args.lr) > 1:
         own = argparse.Namespace(**{**vars(args), "steps": args.tune_steps or args.steps})
-        grid = {(f"{lr:g}",): out / "tune" / f"{tuned}-en.{lr:g}" for lr in args.lr}
-        found = share_out("nmt tune", grid, lambda folder, lr: one_direction(
-            folder, tuned, "en", float(lr), own, only_dev=True))
-        scores = {lr: done["dev_chrf"] for (lr,), done in found.items()}
+        tuned = args.tune_langs or langs[:1]
+        grid = {(lang, f"{lr:g}"): out / "tune" / f"{lang}-en.{lr:g}" for lang in tuned for lr in args.lr}
+        found = share_out("nmt tune", grid, lambda folder, lang, lr: one_direction(
+            folder, lang, "en", float(lr), own, only_dev=True))
+        scores = {f"{lr:g}": sum(found[lang, f"{lr:g}"]["dev_chrf"] for lang in tuned) / len(tuned)
+                  for lr in args.lr}
         rate = float(max(scores, key=lambda lr: (scores[lr], -float(lr))))
-        write_json(out / "lr.json", {"chosen": {"nmt": rate}, "dev_chrf": scores, "langs": [tuned]})
+        write_json(out / "lr.json", {"chosen": {"nmt": rate}, "dev_chrf": scores, "langs": tuned})
     share_out("nmt", directions(out, langs), lambda folder, source, target: one_direction(
         folder, source, target, rate, args))
 
@@ -314,7 +315,7 @@ def parser():
     add("--encoder", required=True, help="what both halves start from: Hugging Face name or folder")
     add("--lr", type=float, nargs="+", default=[1e-3], help="peak learning rate; several: a grid")
     add("--lr-file", default=None, help="lr.json of an earlier run: take its rate")
-    add("--tune-lang", default=None, help="language the rate is chosen on; default: the first")
+    add("--tune-langs", nargs="+", default=None, help="languages the rate is chosen on; default: the first")
     add("--steps", type=int, default=1000, help="training steps")
     add("--tune-steps", type=int, default=0, help="training steps while the rate is chosen; 0: --steps")
     add("--pairs", type=int, default=0, help="the first so many sentence pairs; 0: the manifest's")

@@ -163,8 +163,8 @@ if [ "$profile" = mini ]; then
     steps=400 tune_steps=400 grid=(3e-4 1e-3 3e-3)       # 1e-2 was tried: no objective learns
     epsilon=0.05     # best on dev; at 0.1 Marathi, a script of its own, takes 600 steps
     [ -n "$langs" ] || tune_langs="sw mr"                # two scripts: what one prefers is not all's choice
-    nmt=(--steps 600 --tune-steps 300 --batch 32 --max-tokens 48 --dropout 0.1)
-    nmt_grid=(3e-4 1e-3 2e-3)
+    nmt=(--steps 1000 --batch 32 --max-tokens 48 --dropout 0.1)
+    nmt_grid=(5e-4 1e-3 2e-3)                            # chosen after as many steps: after 300 it is 2e-3
     study_langs=${langs:-sw} mix_langs=${langs:-sw so fi de}
     tables=${TABLES:-1 2 3 4 5 6 7 8 9 10 11}
     hybrid=(--steps 200 --batch 32 --negatives 1 --lr 5e-4)
@@ -280,7 +280,7 @@ seed() {     # seed N: everything that a seed changes
     student_of=("${student[@]}" --lexicon "${lexicon[@]}" --translations "${translations[@]}" "$dir/nmt")
     if [ "$translator" = bitext ]; then
         nmt_rate=(--lr-file "$out/s$first_seed/nmt/lr.json")
-        [ -n "$first_seed" ] || nmt_rate=(--tune-lang "$first_lang" --lr "${nmt_grid[@]}")
+        [ -n "$first_seed" ] || nmt_rate=(--tune-langs $tune_langs --lr "${nmt_grid[@]}")
         stage "nmt-s$s" "$python" nmt.py train --data "$data" --encoder "$encoder" --out "$dir/nmt" \
             --seed "$s" "${nmt[@]}" "${machine[@]}" "${shared[@]}" "${nmt_rate[@]}"
     elif [ "$translator" != none ]; then

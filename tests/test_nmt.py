@@ -77,6 +77,30 @@ def test_training_writes_translations_of_every_file_their_score_and_the_chosen_r
     assert json.loads((tmp_path / "other" / "sw-en" / "done.json").read_text())["lr"] == float(best)
 
 
+def test_the_rate_is_the_best_on_average_of_the_languages_it_is_tried_on(work, tmp_path, monkeypatch):
+    dev = {("sw", "0.001"): 50, ("sw", "0.002"): 54, ("mr", "0.001"): 40, ("mr", "0.002"): 20}
+    trained = []
+
+    def share_out(what, units, run):
+        if what == "nmt tune":
+            assert units == {unit: tmp_path / "tune" / "{}-en.{}".format(*unit) for unit in dev}
+            return {unit: {"dev_chrf": score} for unit, score in dev.items()}
+        for folder in units.values():
+            run(folder, "sw", "en")
+
+    monkeypatch.setattr(nmt, "share_out", share_out)
+    monkeypatch.setattr(nmt, "one_direction", lambda folder, source, target, lr, args: trained.append(lr))
+    for tuned, rate in [(["sw", "mr"], 0.001), (["sw"], 0.002)]:
+        dev = {unit: score for unit, score in dev.items() if unit[0] in tuned}
+        nmt.train(nmt.parser().parse_args([
+            "train", "--data", str(work / "data"), "--encoder", "e", "--out", str(tmp_path), "--lr", "1e-3",
+            "2e-3", "--tune-langs", *tuned]))
+        written = json.loads((tmp_path / "lr.json").read_text())
+        assert written["chosen"] == {"nmt": rate} and written["langs"] == tuned
+        assert trained == [rate, rate] and written["dev_chrf"]["0.001"] == (45 if "mr" in tuned else 50)
+        trained.clear()
+
+
 def test_the_translator_learns_a_few_sentences_by_heart(work, tmp_path):
     pairs = [("mkulima aliuza mbuzi", "the farmer sold a goat"), ("mwalimu alinunua kitabu", "a teacher read")]
     args = nmt.parser().parse_args(["train", "--data", "x", "--encoder", str(work / "encoder"), "--out", "x",
