@@ -1273,10 +1273,12 @@ def validate(c):
     sets += [(t["set"], t["queries"], t["qrels"], c["docs"][t["docs"]])
              for t in itertools.chain.from_iterable(c.get(kind, ()) for kind in TESTS)]
     for name, queries, qrels, docs in sets:
-        relevant = [d for row in qrels.values() for d, rel in row.items() if rel > 0]
+        lost = [q for q, row in qrels.items() if any(rel > 0 for rel in row.values())
+                and not any(rel > 0 and d in docs for d, rel in row.items())]
         need(queries and docs, f"{name}: no queries or no documents")
         need(all(q in queries for q in qrels), f"{name}: qrels of unknown queries")
-        need(relevant and all(d in docs for d in relevant), f"{name}: relevant documents are not there")
+        need(any(rel > 0 for row in qrels.values() for rel in row.values()), f"{name}: nothing is relevant")
+        need(not lost, f"{name}: of queries {lost[:3]}, {len(lost)} in all, no relevant document is there")
     for lang, titles in c["wiki"]["titles"].items() if c.get("wiki") else ():
         need(titles and titles.keys() <= c["wiki"]["docs"].keys(), f"{lang}: a title without an article")
     for lang, texts in c.get("translations", {}).items():

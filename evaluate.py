@@ -45,6 +45,7 @@ from scipy import special
 
 VERSION = 1        # of the scores, part of every signature: raised when a number could change
 BLOCK = 1 << 19    # bytes of a file read at a time: fits the cache
+LONGEST = 4096     # bytes from the first to the last field of a line: one longer is no run or qrels
 REPORT = ("score", "tables", "expect", "check")    # commands of report.py, which a copy does without
 
 
@@ -119,10 +120,12 @@ def _blocks(path, F, exact=False):
                 text = tail and tail + b"\n"                              # the last line may lack its end
             if text:
                 found = _fields(text, F)
-                if found:
-                    yield *found, number + np.arange(len(found[1]))
-                else:
-                    yield _tidy(path, text, number, F, exact)
+                block = ((*found, number + np.arange(len(found[1]))) if found
+                         else _tidy(path, text, number, F, exact))
+                long = block[1][:, -1, 1] - block[1][:, 0, 0] > LONGEST
+                if long.any():
+                    raise ValueError(f"{path}:{block[2][long.argmax()]}: fields of over {LONGEST:,} bytes")
+                yield block
                 number += text.count(b"\n")
             if not chunk:
                 return
@@ -630,7 +633,7 @@ def trec(qrels, run, measures=("official",), by_query=False, complete=False, sum
 
 # ---- significance: paired over queries, two-sided ----
 
-def _paired(a, b):
+def differences(a, b):
     """Differences a - b (Q,) of two lists of values, or of two {qid: value} with the same queries."""
     if isinstance(a, dict):
         if a.keys() != b.keys():
@@ -647,7 +650,7 @@ def t_test(a, b):
     >>> [round(value, 4) for value in t_test([3, 4, 5, 8], [1, 2, 3, 2])]
     [3.0, 0.0577]
     """
-    d = _paired(a, b)
+    d = differences(a, b)
     if np.ptp(d) == 0:
         return (math.copysign(math.inf, d[0]), 0.0) if d[0] else (0.0, 1.0)
     t = float(d.mean() / d.std(ddof=1) * math.sqrt(len(d)))
@@ -664,7 +667,7 @@ def randomisation_test(a, b, samples=10_000, seed=0):
 
     Exact over all 2^Q signs where they are no more than samples; otherwise (1 + as extreme) / (1 + samples).
     """
-    d = _paired(a, b)
+    d = differences(a, b)
     exact, rng, extreme = len(d) <= math.log2(samples), np.random.default_rng(seed), 0
     total, step = 2 ** len(d) if exact else samples, max(1, 2**22 // len(d))
     for start in range(0, total, step):                                   # some rows of signs at a time
@@ -677,7 +680,7 @@ def randomisation_test(a, b, samples=10_000, seed=0):
 def bootstrap_interval(a, b=None, confidence=0.95, samples=10_000, seed=0):
     """Percentile interval (low, high) of the mean of a, or of a - b, over queries drawn with replacement."""
     a = [a[q] for q in sorted(a)] if isinstance(a, dict) and b is None else a
-    d = np.asarray(a, float) if b is None else _paired(a, b)
+    d = np.asarray(a, float) if b is None else differences(a, b)
     rng, step = np.random.default_rng(seed), max(1, 2**22 // len(d))
     means = [d[rng.integers(0, len(d), (min(step, samples - i), len(d)))].mean(1)
              for i in range(0, samples, step)]

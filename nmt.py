@@ -137,7 +137,8 @@ def from_encoder(name, beams, max_tokens, dropout, device="cpu"):
     attention = {f"{half}_attn_implementation": "eager" for half in halves}     # see Encoder.train
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-        model = EncoderDecoderModel.from_encoder_decoder_pretrained(str(name), str(name), **attention)
+        model = EncoderDecoderModel.from_encoder_decoder_pretrained(
+            str(name), str(name), **attention).float()                          # whatever it was stored in
     except (OSError, KeyError, ValueError) as error:
         raise unloadable(name, "encoder", error) from None
     set_dropout(model, dropout)
@@ -163,13 +164,18 @@ def by_name(name, source, target, beams, max_tokens):
         raise unloadable(name, "translation model", error) from None
     forced = None
     if target:
-        if hasattr(tokenizer, "src_lang"):
-            tokenizer.src_lang = source
+        try:
+            if hasattr(tokenizer, "src_lang"):
+                tokenizer.src_lang = source
+        except KeyError:
+            raise ValueError(f"{name}: its tokenizer has no language code {source!r}; give others by "
+                             "--codes, run_all.sh's CODES") from None
         known = getattr(tokenizer, "lang_code_to_token", {})                    # M2M100: en -> __en__
         forced, missing = (tokenizer.convert_tokens_to_ids(known.get(target, target)),
                            tokenizer.unk_token_id)
         if forced in (None, missing):
-            raise ValueError(f"{name}: its tokenizer has no language code {target!r}; give others by --codes")
+            raise ValueError(f"{name}: its tokenizer has no language code {target!r}; give others by "
+                             "--codes, run_all.sh's CODES")
     start, config = model.config.decoder_start_token_id, model.generation_config
     end = config.eos_token_id if config.eos_token_id is not None else tokenizer.eos_token_id
     return Translator(model, tokenizer, start, end, forced, beams, max_tokens)
@@ -265,7 +271,7 @@ def foreign(source, target):
 
 
 def train(args):
-    """Train both directions of every language; the rate is the grid's best by mean dev chrF of --tune-langs."""
+    """Train both directions of every language; rate: best of the grid by mean dev chrF of --tune-langs."""
     out, langs, rate = Path(args.out), languages(args), args.lr[0]
     if args.lr_file:
         rate = read_json(Path(args.lr_file))["chosen"]["nmt"]

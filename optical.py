@@ -96,6 +96,7 @@ class Encoder(nn.Module):
         first = tokenizer("")["input_ids"][:1]         # of a decoder, often nothing or its end token alone
         self.at = int(first in ([tokenizer.cls_token_id], [tokenizer.bos_token_id]))      # a marker's place
         self.bf16 = False  # set by place(): bfloat16 inside the backbone, vectors and scores stay float32
+        self.compiled = None         # set by compile_training(): the backbone's forward of a training step
         self.attention = backbone.config._attn_implementation
 
     def _markers(self):
@@ -115,6 +116,15 @@ class Encoder(nn.Module):
         """This encoder on the device and in the precision of a command."""
         self.bf16 = args.bf16
         return self.to(args.device)
+
+    def compile_training(self):
+        """From now on a training step runs the backbone compiled; whatever trains nothing runs it as it is.
+
+        Lengths stay symbolic, or each would be compiled for itself. N.B. torch keeps at most eight variants
+        of a function and then runs it uncompiled, without a word; the reset forgets those of other encoders.
+        """
+        torch.compiler.reset()
+        self.compiled = torch.compile(self.backbone.forward, dynamic=True)
 
     def train(self, mode=True):
         """As in torch. N.B. fused attention is slow backward in bfloat16 on a CPU: 32 ms, eager 3 ms."""
@@ -146,10 +156,11 @@ class Encoder(nn.Module):
     def project(self, ids, mask):
         """ids (B, L) int64, mask (B, L) bool -> W h of equation (1), (B, L, H) float32, of any length."""
         learns = torch.is_grad_enabled() and not self.frozen
+        backbone = self.compiled if learns and self.compiled else self.backbone
         with torch.autocast(ids.device.type, dtype=torch.bfloat16) if self.bf16 else nullcontext():
             with torch.set_grad_enabled(learns):
-                h = self.backbone(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-            return self.projection(h.float()).float()                            # (B, L, hidden) -> (B, L, H)
+                h = backbone(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        return self.projection(h.float())                                        # (B, L, hidden) -> (B, L, H)
 
     def forward(self, ids, mask):
         """ids (B, L) int64, mask (B, L) bool -> vectors (B, L, H) float32 of unit length."""
@@ -813,6 +824,8 @@ def teacher(args):
                            args.freeze)
     encoder = encoder.place(args)
     set_dropout(encoder, args.dropout)
+    if args.compile:
+        encoder.compile_training()
     paths = data.load_manifest(root)["train"]
     docs, queries = data.read_tsv(root / paths["docs"]), data.read_tsv(root / paths["queries"])
     triples = data.read_triples(root / paths["triples"])
@@ -930,23 +943,28 @@ class Bitext:
     """The sentence pairs of a language with all a student needs, computed once for all objectives.
 
     `lang` may be several, "sw+so": their pairs together, for one student of all. Pairs with more than
-    `max_tokens` on a side are left out, not cut: half a sentence is no translation.
+    `max_tokens` on a side are left out, not cut: half a sentence is no translation. pairs: the first so many
+    that are left, of each language; 0: what is left of the manifest's.
     """
 
     def __init__(self, root, lang, teacher, cache, pairs=0, max_tokens=64):
         self.langs = lang.split("+")
         self.lang, self.teacher, self.max_tokens, self.lexicons = lang, teacher, max_tokens, None
         self.cache = Path(cache) / (lang + "-augmented" * teacher.augment)
-        train, self.dev = [], []
+        train, parts, self.dev = [], [], []
         for entry in (language(root, lang) for lang in self.langs):
-            train += data.read_bitext(Path(root) / entry["train"])[:pairs or entry["pairs"]]
+            train += data.read_bitext(Path(root) / entry["train"])[:None if pairs else entry["pairs"]]
+            parts.append(len(train))
             self.dev += data.read_bitext(Path(root) / entry["dev"])
         if not train:
             raise ValueError(f"{root}: no sentence pair of {lang}; prepare the collection again")
         english, source = (Tokens.encode(self.cache / f"{side}-tokens-{len(train)}-{max_tokens}", teacher,
                                          list(texts), "query", max_tokens + 1)
                            for side, texts in zip(("english", "source"), zip(*train)))
-        keep = np.flatnonzero(np.maximum(english.lengths, source.lengths) <= max_tokens)
+        fits = np.maximum(english.lengths, source.lengths) <= max_tokens
+        kept = [np.flatnonzero(fits[start:end])[:pairs or None] + start
+                for start, end in zip([0, *parts], parts)]
+        keep, self.fewest = np.concatenate(kept), min(map(len, kept))            # fewest of a language
         if not len(keep):
             raise ValueError(f"{root}: no pair of {lang} has at most {max_tokens} tokens; raise --max-tokens")
         self.rows, self.english_rows = source.take(keep), english.take(keep)
@@ -959,8 +977,9 @@ class Bitext:
     def vectors(self, kind):
         """Teacher vectors of the English sides, as "query" (optical, mean, greedy) or "doc" (contrastive)."""
         if kind not in self._vectors:
+            folder = self.cache / f"{kind}-{len(self.english)}-{self.max_tokens}"
             self._vectors[kind] = Vectors.encode(
-                self.cache / f"{kind}-{len(self.english)}", self.teacher, self.english, kind, self.max_tokens,
+                folder, self.teacher, self.english, kind, self.max_tokens,
                 name=f"teacher vectors of {self.lang} bitext, as {kind}",
                 rows=self.english_rows if kind == "query" else None)
         return self._vectors[kind]
@@ -1156,6 +1175,8 @@ def distil_one(source, lang, method, lr, teacher, folder, args):
     """
     torch.manual_seed(args.seed)
     student = start_student(teacher, args)
+    if args.compile:
+        student.compile_training()
     batches = length_batches(source.rows.lengths, args.batch, args.steps, args.seed)
     spent = fit(student, batches, lambda index, step: source.loss(student, method, index, step, args), folder,
                 lr, args.warmup, accumulate=args.accumulate, log_every=args.log_every,
@@ -1185,17 +1206,22 @@ def finish_student(folder, lang, method, lr, args, teacher, texts, then=None):
     return close_experiment(part, folder, {**unit, **scores, "examples": len(source.rows), **spent})
 
 
+def titled(root, lang):
+    """Whether the collection has Wikipedia titles in a language, or in each of several, "sw+so"."""
+    return all(language(root, own).get("wiki") for own in lang.split("+"))
+
+
 def able(root, langs, methods):
     """The (language, method) pairs that the collection has data for: not every Wikipedia is there.
 
     Raises: ValueError where none of the languages has Wikipedia titles.
     """
     pairs = [(lang, method) for lang in langs for method in methods
-             if method != "wikiclir" or all(language(root, own).get("wiki") for own in lang.split("+"))]
+             if method != "wikiclir" or titled(root, lang)]
     left_out = [lang for lang in langs if "wikiclir" in methods and (lang, "wikiclir") not in pairs]
     if left_out and len(left_out) == len(langs):
         raise ValueError(f"{root}/collection.json: no Wikipedia titles for {' '.join(left_out)}; "
-                         "leave wikiclir out of --methods")
+                         "leave wikiclir out of --methods, WIKI out of run_all.sh's settings")
     if left_out:
         print(f"  wikiclir: no Wikipedia titles for {' '.join(left_out)}, left out", flush=True)
     return pairs
@@ -1204,11 +1230,18 @@ def able(root, langs, methods):
 def tune(args):
     """One learning rate an objective: the grid's best by dev MAP, averaged over --langs; OUT/lr.json.
 
+    Where none of these has Wikipedia titles, wikiclir's is chosen on the collection's first that has.
+
     --students: where `distil` will train as many steps; it finds the students of the chosen rates there.
     """
     out, teacher, texts, langs = Path(args.out), load_teacher(args), {}, languages(args)
-    units = {(lang, method, lr): out / f"{lang}.{method}.{lr:g}"
-             for lang, method in able(args.data, langs, args.methods) for lr in args.lr}
+    pairs = able(args.data, langs, [method for method in args.methods if method != "wikiclir"])
+    if "wikiclir" in args.methods:
+        every = sorted(data.load_manifest(args.data)["langs"])
+        with_titles = [lang for lang in langs if titled(args.data, lang)]
+        others = [lang for lang in every if titled(args.data, lang)][:1]
+        pairs += able(args.data, with_titles or others or langs, ["wikiclir"])
+    units = {(lang, method, lr): out / f"{lang}.{method}.{lr:g}" for lang, method in pairs for lr in args.lr}
     found = share_out("tune", units, lambda folder, lang, method, lr: finish_student(
         folder, lang, method, lr, args, teacher, texts, Encoder.save if args.students else None))
     table = {}
@@ -1496,7 +1529,7 @@ def _open_experiment(folder, args, unit):
     own = {k: str(v) if isinstance(v, (Path, torch.device)) else v for k, v in vars(args).items()
            if k not in ("run_command", "langs", "methods", "log_every", "save_every_s", "runs", "variants",
                         "jobs", "threads", "teachers", "rows", "out", "lr_file", "students")}
-    own.update(unit or {})
+    own.update(unit or {}, device=torch.device(args.device).type)        # cuda:0 and cuda:1 share the work
     manifest = Path(args.data) / "collection.json"
     own["data_sha256"] = hashlib.sha256(manifest.read_bytes()).hexdigest()
     part = folder.with_name(folder.name + ".part")
@@ -1570,7 +1603,7 @@ def device_name(device):
 def multiplies_bf16(device):
     """Whether bfloat16 is fast on `device`: a recent GPU, or a CPU with AMX or AVX512-BF16."""
     if torch.device(device).type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     cpuinfo = Path("/proc/cpuinfo")
     known = cpuinfo.read_text() if torch.device(device).type == "cpu" and cpuinfo.exists() else ""
     return "amx_bf16" in known or "avx512_bf16" in known
@@ -1601,7 +1634,7 @@ def command_options(commands, name, run, *parts, data=True):
     if data:
         add("--data", required=True, help="folder written by data.py prepare")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu",
-        help="cpu, cuda, cuda:1, mps; default: a GPU if there is one")
+        help="cpu, cuda, cuda:1; default: a GPU if there is one")
     add("--precision", choices=("auto", "float32", "bf16"), default="auto",
         help="inside the encoder; auto: bf16 where the hardware multiplies it; all else is float32")
     add("--threads", type=int, default=0, help="CPU threads of a process; 0: torch's choice, among --jobs")
@@ -1633,6 +1666,11 @@ def training_options(add, dropout=0.0):
     add("--save-every-s", type=float, default=120, help="seconds between checkpoints")
 
 
+def compile_option(add):
+    """The option of every command that trains an Encoder on pairs or triples for long."""
+    add("--compile", action="store_true", help="compile the encoder's training step (torch.compile)")
+
+
 def teacher_options(add):
     """Options of every command that uses a teacher."""
     add("--teacher", required=True, help="folder of the teacher")
@@ -1647,6 +1685,7 @@ def rate_options(add):
 def student_options(add):
     """Options of every command that trains students."""
     training_options(add)
+    compile_option(add)
     teacher_options(add)
     shared_options(add)
     language_options(add)
@@ -1695,7 +1734,7 @@ def parser():
     add("--steps", type=int, default=2000, help="training steps")
     add("--lr", type=float, default=1e-3, help="peak learning rate")
 
-    add = command_options(commands, "teacher", teacher, training_options)
+    add = command_options(commands, "teacher", teacher, training_options, compile_option)
     add("--encoder", required=True, help="Hugging Face name or folder")
     add("--dim", type=int, default=128, help="dimensions of a token vector; 0: the encoder's width")
     add("--query-tokens", type=int, default=32, help="longest query, in tokens")

@@ -6,7 +6,8 @@ the other: a soft alignment. Its cost is the distillation loss of OPTICAL (Huang
 arXiv 2301.12566). A batch holds problems of any lengths side by side: a point whose marginal is 0 is padding
 and changes nothing, whatever lies in its cost cells.
 
-Needs: torch >= 2.9 (`exact` also scipy). Imports nothing else from this repository.
+Needs: torch >= 2.9 (`exact` also scipy). Imports nothing else from this repository. Runs on a CPU or with
+CUDA; Apple's GPUs have no float64.
 Check a copy: `python -m doctest ot.py`. See it work: `python ot.py`.
 N.B. `import ot` is also the POT package: rename this file if you use both.
 

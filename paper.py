@@ -180,8 +180,8 @@ def questions(name, lang, english, own, counts, unit, qid_of):
     """A test set: the questions of a language, and the English passages that answer the same ones in English.
 
     Args: english, own: [(key, passage, question), ...] of the English file and of the language's, whose
-    passages are not looked at; unit: what a document's id begins with; qid_of(key, document): what follows
-    the language in a query's id.
+    passages are not looked at; unit: what a document's id begins with; qid_of(key, document):
+    a query's id is in every language: questions in several are told to be the same by it.
     """
     passages, known = {}, {}
     for key, passage, question in english:
@@ -193,7 +193,7 @@ def questions(name, lang, english, own, counts, unit, qid_of):
         if not docid or not data.clean(question):
             count.skip("empty, or not in the English file")
             continue
-        qid = f"{lang}.{qid_of(key, docid)}"
+        qid = qid_of(key, docid)
         queries[qid], asked[qid], qrels[qid] = data.clean(question), original, {docid: 1}
     counts.append(count.row())
     return {"set": f"{lang}.{name}", "docs": name, "queries": queries, "english": asked,
@@ -227,17 +227,24 @@ def ciral(files, lang, counts, splits=("test-a", "test-b")):
         tests["queries"] |= data.read_tsv(native)
         tests["english"] |= data.read_tsv(english)
         tests["qrels"] |= data.read_qrels(qrels)
-    queries = {q: text for q, text in tests["queries"].items() if any(
-        grade > 0 for grade in tests["qrels"].get(q, {}).values())}
+    docs = {str(row["docid"]): data.clean(f"{row.get('title') or ''}. {row['text'] or ''}".removeprefix(". "))
+            for row in read_jsonl(corpus, "docid", "text")}
+    docs = {docid: text for docid, text in docs.items() if text}
+    queries = {q: text for q, text in tests["queries"].items() if found_in(docs, tests["qrels"].get(q, {}))}
     count = data.Count(f"ciral {lang}")
     count.read = len(tests["queries"])
     count.skip("no relevant passage", len(tests["queries"]) - len(queries))
     counts.append(count.row())
-    docs = {str(row["docid"]): data.clean(f"{row.get('title') or ''}. {row['text'] or ''}".removeprefix(". "))
-            for row in read_jsonl(corpus, "docid", "text")}
     own = {kind: {q: tests[kind][q] for q in queries if q in tests[kind]} for kind in ("english", "qrels")}
-    return ({"set": f"{lang}.ciral", "docs": f"ciral.{name}", "queries": queries, **own},
-            {docid: text for docid, text in docs.items() if text})
+    return ({"set": f"{lang}.ciral", "docs": f"ciral.{name}", "queries": queries, **own}, docs)
+
+
+def found_in(docs, judged):
+    """The relevant ones of a query's judgements {docid: grade} that are documents.
+
+    One that is not there stays in the judgements, as in trec_eval: no method can find it, and it counts.
+    """
+    return [docid for docid, grade in judged.items() if grade > 0 and docid in docs]
 
 
 def clef(folder, files, langs, counts):
@@ -295,8 +302,7 @@ def clef(folder, files, langs, counts):
         raise ValueError(f"CLEF={folder}: no English topics below it (Top-en01.txt and so on)")
     for lang in langs:
         asked = topics(lang)
-        known = [t for t in asked if t in english and any(
-            grade > 0 and docno in docs for docno, grade in qrels.get(t, {}).items())]
+        known = [t for t in asked if t in english and found_in(docs, qrels.get(t, {}))]
         count = data.Count(f"clef {lang} topics")
         count.read = len(asked)
         count.skip("without English topic or relevant document", len(asked) - len(known))
@@ -304,9 +310,8 @@ def clef(folder, files, langs, counts):
         counts.append(count.row())
         if known:
             tests.append({"set": f"{lang}.clef", "docs": "clef", "lang": lang,
-                          "queries": {f"{lang}.{t}": asked[t] for t in known},
-                          "english": {f"{lang}.{t}": english[t] for t in known},
-                          "qrels": {f"{lang}.{t}": qrels[t] for t in known}})
+                          **{kind: {t: of[t] for t in known} for kind, of in (
+                              ("queries", asked), ("english", english), ("qrels", qrels))}})
     return tests, docs
 
 
@@ -371,10 +376,12 @@ def marco(files, counts, seed, triples, dev=200, pool=20_000):
             "dev_docs": {pid: texts[pid] for pid in sorted(own.union(others))}}
 
 
-def opus(files, corpus, lang, counts, pairs, seed):
-    """At most `pairs` pairs of an OPUS corpus, drawn by chance and filtered; dev: FLORES-200's dev part.
+def opus(files, corpus, lang, counts, pairs, seed, passages=""):
+    """At most `pairs` pairs of an OPUS corpus, drawn by chance and filtered; dev: of FLORES-200's dev part.
 
-    Half as many again are drawn as are wanted, for the filters to take from.
+    Half as many again are drawn as are wanted, for the filters to take from. Belebele's passages are made of
+    FLORES-200's sentences: a dev pair whose English side stands in `passages` is left out, so no choice looks
+    at a test document, and no sentence of FLORES-200 is trained on.
     """
     zipped = files.find(corpus, data.opus_file(lang))
     flores = files.find("flores", "flores200_dataset.tar.gz")
@@ -390,13 +397,17 @@ def opus(files, corpus, lang, counts, pairs, seed):
     rows = [(data.clean(e), data.clean(x)) for (_, e), (_, x) in zip(english, source)]
     full = [row for row in rows if all(row)]
     count.skip("empty side", len(rows) - len(full))
-    dev = list(data.aligned(flores, flores, members=["dev/eng_Latn.dev", f"dev/{LANGS[lang][3]}.dev"]))
-    known = {text for pair in dev for text in pair}
+    parts = [list(data.aligned(flores, flores, members=[f"{part}/{code}.{part}" for code in (
+        "eng_Latn", LANGS[lang][3])])) for part in ("dev", "devtest")]
+    known = {text for part in parts for pair in part for text in pair}
+    own = data.Count(f"flores {lang}")
+    dev = [pair for pair in own.each(parts[0]) if pair[0] not in passages]
+    own.skip("in a passage of Belebele", own.read - len(dev))
     clear = list(data.filter_pairs(full, count))
     train = [pair for pair in clear if known.isdisjoint(pair)]
-    count.skip("a side is in FLORES-200's dev part", len(clear) - len(train))
+    count.skip("a side is in FLORES-200", len(clear) - len(train))
     count.skip(f"over {pairs:,}", max(0, len(train) - pairs))
-    counts.append(count.row())
+    counts += [count.row(), own.row()]
     return {"train": train[:pairs], "dev": dev, "train_links": None, "dev_links": None}
 
 
@@ -411,6 +422,8 @@ def collection(langs=None, mirror=None, seed=1, cache=None, corpus="ccaligned", 
     for lang in langs or []:
         if lang not in LANGS:
             raise ValueError(f"unknown language {lang!r}; the paper profile has {' '.join(LANGS)}")
+    if min(pairs, triples) < 1:
+        raise ValueError(f"--pairs {pairs}, --triples {triples}: both must be at least 1")
     files, counts, docs, about, bitext, tests = data.Files(mirror, cache), [], {}, {}, {}, []
     train = marco(files, counts, seed, triples)
     clef_tests = []
@@ -420,7 +433,8 @@ def collection(langs=None, mirror=None, seed=1, cache=None, corpus="ccaligned", 
         name, family, kind, _ = LANGS[lang]
         found = [made for make in (belebele, ciral, mlqa) if (made := make(files, lang, counts))]
         sets = [test for test, _ in found] + [test for test in clef_tests if test["lang"] == lang]
-        own = opus(files, corpus, lang, counts, pairs, seed)
+        passages = {test["docs"]: texts for test, texts in found}.get("belebele", {})
+        own = opus(files, corpus, lang, counts, pairs, seed, "\n".join(passages.values()))
         if not own or not sets:
             lacks = f"no {corpus} bitext with FLORES-200 found" if sets else "no test collection found"
             if langs:

@@ -11,6 +11,7 @@ of MAP hold the value of every query too, which the significance tests need.
 """
 import argparse
 import json
+import math
 import os
 import re
 import sys
@@ -215,10 +216,31 @@ def _study(rows, table):
     base = {m: {s: row for s, row in base[m].items() if s in sets} for m in kept if m in base}
     pairs = {row["value"] for row in rows if row["table"] == "1" and row["lang"] in sets
              and row["measure"] == "pairs"}
-    note = f"Rows by name: as in table 2 ({' or '.join(map(str, sorted(pairs)))} pairs).\n" if base else ""
+    note = (f"Rows by name: as in table 2 (of {' or '.join(map(str, sorted(pairs)))} pairs those of up to "
+            "--max-tokens tokens).\n") if base else ""
     if table == "4" and any(line.keys() != sets for line in cells.values()):
         note += "No value: the language has fewer pairs.\n"
     return _comparison(base | cells, f"Table {table}: {TITLES[table]}", note, table == "3")[0]
+
+
+def _t_test(ours, theirs):
+    """Paired t-test (t, two-sided p) of two methods' means over test sets, unweighted, from their rows.
+
+    A topic that several sets share (same judgements, same qid) is one observation; sets may differ in size.
+    With one set, or the same topics in all, it is evaluate.t_test of the topics' mean values.
+    """
+    found = [(a["signature"].split("|")[2], evaluate.differences(a["per_query"], b["per_query"]))
+             for a, b in zip(ours, theirs)]
+    mean, parts = np.mean([d.mean() for _, d in found]), {}
+    for (judged, d), row in zip(found, ours):
+        n = len(d)
+        off = (d - d.mean()) / len(found) / math.sqrt(n * (n - 1))               # its part in the error
+        for q, part in zip(sorted(row["per_query"]), off):
+            parts.setdefault((judged, q), []).append(part)
+    error = math.sqrt(sum(sum(several) ** 2 for several in parts.values()))
+    if error < 1e-12:                                                            # the same in every topic
+        return (math.copysign(math.inf, mean), 0.0) if abs(mean) > 1e-12 else (0.0, 1.0)
+    return float(mean / error), float(2 * evaluate.special.stdtr(len(parts) - 1, -abs(mean / error)))
 
 
 def _comparison(cells, title, intro="", tested=True):
@@ -239,17 +261,8 @@ def _comparison(cells, title, intro="", tested=True):
         found = [cells.get(method, {}).get(s) for s in columns[column]]
         return [] if None in found else found
 
-    def per_query(method, column):
-        """A column's value of each topic; one that several sets share (same qrels, same qid) counts once."""
-        values = {}
-        for row in parts(method, column):
-            judged = row["signature"].split("|")[2]
-            for q, value in row["per_query"].items():
-                values.setdefault((judged, q), []).append(value)
-        return {topic: float(np.mean(several)) for topic, several in values.items()}
-
-    tests = {(m, c): evaluate.t_test(per_query(OURS, c), per_query(m, c))
-             for m in rivals for c in columns if parts(m, c) and len(per_query(OURS, c)) > 1}
+    tests = {(m, c): _t_test(parts(OURS, c), parts(m, c)) for m in rivals for c in columns
+             if parts(m, c) and parts(OURS, c) and min(len(row["per_query"]) for row in parts(m, c)) > 1}
     adjusted = zip(tests.items(), evaluate.holm([p for _, p in tests.values()]))
     better = {key: t > 0 for (key, (t, _)), p in adjusted if p < ALPHA}   # OPTICAL, where that is sure
     means = {(m, c): float(np.mean([row["value"] for row in parts(m, c)]))
@@ -284,8 +297,8 @@ def _comparison(cells, title, intro="", tested=True):
         "sets, unweighted; gap: high mean - low mean."]
     note += [
         f"† OPTICAL is significantly better, ‡ significantly worse than this (p < {ALPHA}): two-sided paired "
-        "t-tests over queries, each query's value its mean over seeds; for a mean, over the queries of its "
-        "test sets, one in several languages (same judgements) counting once, by its mean; Holm correction "
+        "t-tests over queries, each query's value its mean over seeds; for a mean, over the queries of all "
+        "its test sets, one in several languages (same judgements) counting once; Holm correction "
         f"over the table's {len(tests)} comparisons, the ceiling excepted.",
         "Bold: the best of its column, the ceiling excepted, where that is significant: OPTICAL above every "
         "other method, or another method above OPTICAL."] if tested else []
@@ -354,21 +367,48 @@ def _key(row):
     return tuple(row[field] for field in ("table", "method", "lang", "measure"))
 
 
-def expect(rows, command, tolerance):
-    """Rows of expected.json, one for each number that the tables print."""
+def _at(row, seeds):
+    """The value of a row over some of its seeds, or over all where it was not measured with each of them."""
+    by_seed = dict(zip(row["seeds"], row.get("by_seed", ())))
+    if seeds and set(seeds) < set(by_seed):
+        return sum(by_seed[seed] for seed in seeds) / len(seeds)
+    return row["value"]
+
+
+def expect(rows, command, tolerance=0.0, repeats=()):
+    """Rows of expected.json, one for each number that the tables print.
+
+    repeats: rows of the same command on other machines. What differs there, by arithmetic alone, measures the
+    tolerance of a method's numbers in a table: twice the largest difference, over repeats and languages.
+    tolerance: of the numbers that no repeat has.
+    """
+    seen = {}
+    for found in ({_key(row): row for row in other} for other in repeats):
+        for row in (row for row in rows if _key(row) in found):
+            other = found[_key(row)]
+            differences = seen.setdefault((row["table"], row["method"], row["measure"]), [])
+            differences.append(abs(other["value"] - _at(row, other["seeds"])))
+    measured = {group: round(2 * max(differences), 6) for group, differences in seen.items()}
     return [{"name": f"table {row['table']}: {row['method']}, {row['lang']}, {row['measure']}",
-             **dict(zip(("table", "method", "lang", "measure"), _key(row))), "value": row["value"],
-             "tolerance": tolerance, "command": command}
+             **dict(zip(("table", "method", "lang", "measure"), _key(row))),
+             "value": row["value"], "seeds": row["seeds"], "by_seed": row.get("by_seed", []),
+             "tolerance": measured.get((row["table"], row["method"], row["measure"]), tolerance),
+             "command": command}
             for row in rows if row["table"] != "2" or row["measure"] == "map"]
 
 
 def check(rows, expected):
-    """Compare scores with expected values: (lines that begin with ok or FAIL, number of failures)."""
-    found, lines = {_key(row): row["value"] for row in rows}, []
+    """Compare scores with expected values: (lines that begin with ok or FAIL, number of failures).
+
+    Scores of some of the seeds are compared with what is expected of these.
+    """
+    found, lines = {_key(row): row for row in rows}, []
     for want in expected:
-        value = found.get(_key(want), "missing")
-        good = value != "missing" and abs(value - want["value"]) <= want["tolerance"] + 1e-12
-        lines.append(f"{'ok  ' if good else 'FAIL'} {want['name']} = {value}, expected {want['value']} "
+        row = found.get(_key(want))
+        wanted = round(_at(want, row["seeds"]), 6) if row else want["value"]
+        value = row["value"] if row else "missing"
+        good = row and abs(value - wanted) <= want["tolerance"] + 1.1e-6         # both are rounded to 1e-6
+        lines.append(f"{'ok  ' if good else 'FAIL'} {want['name']} = {value}, expected {wanted} "
                      f"± {want['tolerance']} from {want['command']}")
     return lines, sum(line.startswith("FAIL") for line in lines)
 
@@ -395,6 +435,8 @@ def _arguments(argv):
     p.add_argument("scores", help="scores.json")
     p.add_argument("--command", required=True, help="what makes these scores, e.g. 'bash run_all.sh'")
     p.add_argument("--tolerance", type=float, default=0.0, help="largest difference that is ok (default 0)")
+    p.add_argument("--repeats", nargs="*", default=[], help="scores.json of the same command on other "
+                   "machines: the differences, doubled, are the tolerance of what they have")
     p.add_argument("--out", required=True, help="expected.json to write")
     p = add("check", "compare scores.json with expected.json; exit status 1 where any differs")
     p.add_argument("scores", help="scores.json")
@@ -415,6 +457,7 @@ def _run(subcommand, out=None, scores=None, **args):
     elif subcommand == "tables":
         evaluate.write_text(out, tables(read_rows(scores)))
     elif subcommand == "expect":
+        args["repeats"] = [read_rows(path) for path in args["repeats"]]
         write_rows(out, expect(read_rows(scores), **args))
     else:
         lines, failures = check(read_rows(scores), read_rows(args["expected"]))

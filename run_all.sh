@@ -14,11 +14,13 @@
 #   TABLES="1 2"   only these (1, 2 and 11 are always made); mini: all, real: 1 and 2
 #   NMT=none|bitext|name   no translation, one trained from the bitext, or a pre-trained model of that name,
 #                  facebook/nllb-200-distilled-600M; mini: bitext, real: none (README says why)
+#   CODES="sw=swh_Latn en=eng_Latn"|none   language codes of a translator of another name than NLLB's
 #   WIKI=wikiclir|clirmatrix   (not mini) fine-tuning on Wikipedia's titles
 #   DICTIONARY=muse|xlent|tico|panlex   (not mini) words for code-switching, where it has any for a language
 #   MODELS="64x2"  sizes of table 9, width x layers; real: names or folders of encoders
 #   STEPS=n   (real) of every student, default 400
 #   FREEZE=1  encoders stay as they are, in half precision, and only projections are trained
+#   COMPILE=1 teachers and students are trained with torch.compile: for long ones (results/bench-train.md)
 #   CLEF=folder   BITEXT=ccaligned|ccmatrix|paracrawl|europarl   (paper)
 #   ENCODER=name or folder (not mini)   MIRROR=folder of files (not mini)   PYTHON=interpreter to use as it is
 #
@@ -28,13 +30,15 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
+words() { set -f; set -- ${*//,/ }; set +f; echo "$*"; }        # lists may have commas: "sw, so" is "sw so"
+on() { [ "${1:-0}" = 0 ] || echo 1; }                           # SMOKE=0 is as good as none
+
 profile=${1:-mini}
-smoke=${SMOKE:-}
-plan=${PLAN:-}
+smoke=$(on "${SMOKE:-}")
+plan=$(on "${PLAN:-}")
 out=${OUT:-out/$profile${smoke:+-smoke}}
-seeds=${SEEDS:-1}
-langs=${LANGS:-}
-langs=${langs//,/ }
+seeds=$(words "${SEEDS:-1}")
+langs=$(words "${LANGS:-}")
 
 case $profile in
     mini|real|paper|test) ;;
@@ -135,6 +139,7 @@ if [ "$profile" = test ]; then
         export OMP_NUM_THREADS=1     # two workers, a core each
         workers=(-n 2 --dist loadfile --no-loadscope-reorder)     # else the longest files come last
     fi
+    [ -z "$plan" ] || { echo "[todo] test: $PYTHON -m pytest -q ${workers[*]} tests"; exit; }
     exec "$PYTHON" -m pytest -q "${workers[@]}" tests
 fi
 set_up requirements.txt
@@ -219,10 +224,10 @@ fi
 [ "$profile" != paper ] || translations=("$out/data/translations")     # mMARCO's own, German and French
 first_lang=${first_lang%% *}
 tune_langs=${tune_langs:-$first_lang}
+tables=$(words "$tables")
 translated=()
 if [ "$translator" != none ]; then translated=(nmt) supervised+=(translate-train); fi
 student+=(--epsilon "$epsilon" --tau "$tau")
-[ -z "${FREEZE:-}" ] || teacher+=(--freeze)
 ablation=(init=bare layers=1 marginals=idf plan=uniform plan=ipot plan=exact plan=unbalanced
           plan=greedy cost=sqeuclidean marginals=norm)
 for value in 0.02 0.2 0.1 0.05; do
@@ -240,6 +245,8 @@ if [ -n "$smoke" ]; then
     study_langs=${study_langs%% *}
     [ "${mix_langs#* }" = "$mix_langs" ] || mix_langs="${mix_langs%% *} ${mix_langs##* }"
 fi
+if [ -n "$(on "${FREEZE:-}")" ]; then teacher+=(--freeze) ablation=(${ablation[@]/layers=1/}); fi
+[ -z "$(on "${COMPILE:-}")" ] || teacher+=(--compile) student+=(--compile)
 
 # ------------------------------------------------------------------------------------------- stages
 
@@ -286,7 +293,7 @@ seed() {     # seed N: everything that a seed changes
             --seed "$s" "${nmt[@]}" "${machine[@]}" "${shared[@]}" "${nmt_rate[@]}"
     elif [ "$translator" != none ]; then
         stage "nmt-s$s" "$python" nmt.py pretrained --data "$data" --name "$translator" --reverse \
-            --out "$dir/nmt" --seed "$s" "${machine[@]}" "${shared[@]}"
+            ${CODES:+--codes $CODES} --out "$dir/nmt" --seed "$s" "${machine[@]}" "${shared[@]}"
     fi
     if [ -z "$first_seed" ]; then   # learning rates are chosen once: on dev bitext, by the first seed
         local kept=()
@@ -295,7 +302,7 @@ seed() {     # seed N: everything that a seed changes
             --methods "${supervised[@]}" "${objectives[@]}" --lr "${grid[@]}" --steps $tune_steps \
             "${student_of[@]}" "${kept[@]}"
         stage subwords "$python" optical.py subwords --data "$data" --teacher "$dir/teacher" \
-            --out "$out/subwords.json"
+            --out "$out/subwords.json" "${machine[@]}"
     fi
     if [ "$translator" != none ]; then
         stage "bm25-nmt-s$s" "$python" baselines.py bm25 --data "$data" --translations "$dir/nmt" \

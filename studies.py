@@ -30,9 +30,9 @@ import data
 import evaluate
 import ot
 import report
-from optical import (Encoder, close_experiment, command_options, document_indexes, documents_of,
-                     finish_student, finished, fit, language, language_options, languages, length_batches,
-                     load_teacher, open_experiment, rate_options, rates, read_json, read_jsonl, run_command,
+from optical import (Bitext, Encoder, close_experiment, command_options, document_indexes, documents_of,
+                     finish_student, finished, fit, language_options, languages, length_batches, load_teacher,
+                     open_experiment, rate_options, rates, read_json, read_jsonl, run_command,
                      search, set_dropout, share_out, shared_options, student_options, teacher_loss,
                      teacher_options, training_options)
 
@@ -75,11 +75,10 @@ def sweep(args):
     units = {(lang, name): Path(args.out) / lang / name for lang in tests for name in args.variants}
     sizes = {name: own.pairs for name, own in args.variants.items() if own.pairs}
     for lang in tests if sizes else ():
-        pairs = min(len(data.read_bitext(Path(args.data) / language(args.data, own)["train"]))
-                    for own in lang.split("+"))
-        few = [name for name, size in sizes.items() if size > pairs]
+        most = Bitext(args.data, lang, teacher, args.cache, max(sizes.values()), args.max_tokens).fewest
+        few = [name for name, size in sizes.items() if size > most]
         if few:
-            print(f"  {lang}: {pairs:,} pairs; left out: {' '.join(few)}", flush=True)
+            print(f"  {lang}: {most:,} pairs that fit; left out: {' '.join(few)}", flush=True)
         for name in few:
             del units[lang, name]
 
@@ -237,13 +236,17 @@ def scale(args):
         raise ValueError(f"--teachers: {len(args.teachers)} of {len(names)} sizes, {', '.join(names)}; "
                          "give one of each size")
 
-    @cache
+    held = {}
+
     def loaded(name):
-        own = argparse.Namespace(**{**vars(args), "teacher": names[name],
-                                    "cache": str(Path(names[name]).parent / "vectors")})
-        teacher = load_teacher(own)
-        texts.clear()                                            # the last teacher's
-        return own, teacher, document_indexes(args.data, teacher, own.cache)
+        if name not in held:
+            held.clear()                                        # one of billions leaves before the next comes
+            texts.clear()
+            own = argparse.Namespace(**{**vars(args), "teacher": names[name],
+                                        "cache": str(Path(names[name]).parent / "vectors")})
+            teacher = load_teacher(own)
+            held[name] = own, teacher, document_indexes(args.data, teacher, own.cache)
+        return held[name]
 
     def one(folder, name, lang):
         own, teacher, index_of = loaded(name)
@@ -382,11 +385,12 @@ def plans_of(teacher, student, pairs, args, batch=64):
 def cost(args):
     """Rows of table 11 from the done.json and train.jsonl of experiments and the log of searches."""
     root, rows, device = Path(args.root), {}, None
-    for path in sorted(root.glob("s*/**/done.json")):
-        done, log = read_json(path), read_jsonl(path.parent / "train.jsonl")
+    for log_of in sorted(root.glob("s*/**/train.jsonl")):        # a pre-trained translator has none
+        path = log_of.with_name("done.json")
         unit = path.parent.relative_to(root).parts
-        if unit[1] not in ("encoder", "teacher", "students", "nmt") or "tune" in unit:
+        if not path.exists() or unit[1] not in ("encoder", "teacher", "students", "nmt") or "tune" in unit:
             continue                                   # what table 2 was made with, not the studies
+        done, log = read_json(path), read_jsonl(log_of)
         device = read_json(path.parent / "args.json")["device"]
         name = done.get("method") or ("NMT" if "dev_chrf" in done else unit[1])
         kind = rows.setdefault(name, {"seconds": [], "tokens_per_s": [], "memory_gb": []})
@@ -484,14 +488,14 @@ def figures(args):
     english, source = data.read_bitext(Path(args.data) / manifest["langs"][args.lang]["dev"])[args.pair]
     student = Encoder.load(Path(args.students) / args.lang / "optical").place(args).eval()
     (plan, _), = plans_of(teacher, student, [(english, source)], args)
-    table = [["", *source.split()]] + [[word, *(f"{p:.4f}" for p in row)]
-                                       for word, row in zip(english.split(), plan)]
+    rows, columns = english.split()[:plan.shape[0]], source.split()[:plan.shape[1]]     # --max-tokens cuts
+    table = [["", *columns]] + [[word, *(f"{p:.4f}" for p in row)] for word, row in zip(rows, plan)]
     (out / "plan.tsv").write_text("".join("\t".join(row) + "\n" for row in table), encoding="utf-8")
 
     def draw(axes):
         axes.imshow(plan, cmap="Blues")
-        axes.set_xticks(range(plan.shape[1]), source.split(), rotation=45, ha="right")
-        axes.set_yticks(range(plan.shape[0]), english.split())
+        axes.set_xticks(range(plan.shape[1]), columns, rotation=45, ha="right")
+        axes.set_yticks(range(plan.shape[0]), rows)
     drawing("plan", draw)
     print(f"  figures: {', '.join(sorted(path.name for path in out.iterdir()))}", flush=True)
 

@@ -34,7 +34,9 @@ def environment(out, command):
         done = json.loads((folder / "done.json").read_text(encoding="utf-8"))
         dev = "".join(f", {key.replace('_', ' ')} {done[key]:.4f}" for key in ("dev_map", "dev_chrf")
                       if key in done)
-        lines.append(f"{folder.relative_to(out)}: {done['steps']} steps, {done['seconds']} s{dev}")
+        trained = f"{done['steps']} steps, {done['seconds']} s" if "steps" in done else done["model"]
+        trained += f", {done['examples']:,} examples" if "examples" in done else ""
+        lines.append(f"{folder.relative_to(out)}: {trained}{dev}")
     return "\n".join(lines) + "\n"
 
 
@@ -63,6 +65,8 @@ def main(argv=None):
     parser.add_argument("out", type=Path, help="folder of a finished run")
     parser.add_argument("command", help="the command that made it, without paths of your machine")
     parser.add_argument("--tolerance", type=float, default=0.03, help="of expected.json (default 0.03)")
+    parser.add_argument("--repeats", type=Path, nargs="*", default=[],
+                        help="scores.json of the same command on other machines, which measure the tolerance")
     parser.add_argument("--into", type=Path, default=ROOT, help="folder of results/ and README.md (this one)")
     parser.add_argument("--part", help="a study beside the main run: its name")
     args = parser.parse_args(argv)
@@ -90,7 +94,8 @@ def main(argv=None):
     (folder / "environment.txt").write_text(environment(args.out, args.command), encoding="utf-8")
     (folder / "stages.tsv").write_text(stages(args.out), encoding="utf-8")
     rows = report.read_rows(folder / "scores.json")
-    report.write_rows(folder / "expected.json", report.expect(rows, args.command, args.tolerance))
+    report.write_rows(folder / "expected.json", report.expect(
+        rows, args.command, args.tolerance, [report.read_rows(path) for path in args.repeats]))
     tables = short((folder / "tables.md").read_text(encoding="utf-8"), f"results/{profile}/tables.md")
     readme = args.into / "README.md"
     mark = rf"(<!-- results/{profile}/tables\.md -->\n).*?(<!-- end -->)"

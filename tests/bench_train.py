@@ -64,6 +64,7 @@ def measure(encoder, args):
     batches = optical.length_batches(lengths, args.batch, args.rounds + 3, 1)
     batches = [[rows[i] for i in index] for index in batches]
     compiled = copy.deepcopy(encoder)
+    compiled.compile_training()                    # a step; encoding is compiled here alone, to see what it gains
     compiled.backbone.compile(dynamic=True)
 
     def learn(model, batch):

@@ -200,8 +200,9 @@ def write_paper(folder):
     put("mmarco/data/qrels.dev.small.tsv", rows(*((n * 3 + i, 0, n, 1) for n in dev for i in range(3))))
     put("mmarco/data/triples.train.ids.small.tsv",
         rows(*((n * 3 + i, n, (n + 7) % 60) for n in train for i in range(3))))
-    put("flores/flores200_dataset.tar.gz", tarred({
-        f"flores200_dataset/dev/{name}.dev": "".join(say(code, n, i) + "\n" for n in dev for i in range(3))
+    put("flores/flores200_dataset.tar.gz", tarred({                       # some of it stands in Belebele's passages
+        f"flores200_dataset/{part}/{name}.{part}": "".join(say(code, n, i) + "\n" for n in people for i in range(3))
+        for part, people in (("dev", [*dev, 39]), ("devtest", range(20, 29)))
         for name, code in (("eng_Latn", "en"), ("swh_Latn", "swa"), ("deu_Latn", "de"))}))
     for lang, code in texts.items():
         pair = "-".join(sorted(("en", lang)))

@@ -179,7 +179,9 @@ def test_errors_name_file_line_and_value(capfdbinary, tmp_path):
             (Q + "# c\n1 0 z x\n", R, "qrels:4", "'x'"), (Q + "\n", R, "qrels:3", "0 fields"),
             (Q, R + "1 Q0 a 1 1 t\n", "duplicate docs a in topic 1", ""),
             ("9 0 a 1\n", R, "such as '9'", "1 topics such as '1'"),
-            (Q, R + "1 Q0 c\0 3 0 t\n", "run:3", "a null byte")]:
+            (Q, R + "1 Q0 c\0 3 0 t\n", "run:3", "a null byte"),
+            (Q, R + f"1 Q0 {'c' * 5000} 3 0 t\n" + R, "run:3", "over 4,096 bytes"),
+            (Q + f"1 0 {'c' * 10**6} 1\n", R, "qrels:3", "over 4,096 bytes")]:
         status, out, err = trec(capfdbinary, tmp_path, MAP, qrels, run)
         assert status and not out and place in err and value in err and err.count("\n") == 1
 

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import torch
-from transformers import BartConfig, BartForConditionalGeneration, PreTrainedTokenizerFast
+from transformers import AutoModel, BartConfig, BartForConditionalGeneration, PreTrainedTokenizerFast
 
 import data
 import nmt
@@ -214,6 +214,30 @@ def test_an_unknown_code_or_model_is_one_line(named, work, tmp_path):
     done = command(*argv, named, "--reverse")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "o" / "sw-en" / "test.sw.tsv").exists() and (tmp_path / "o/en-sw/train.tsv").exists()
+
+
+def test_a_tokenizer_that_refuses_a_source_code_is_one_line(monkeypatch, named):
+    class Strict(PreTrainedTokenizerFast):
+        @property
+        def src_lang(self):
+            return "en"
+
+        @src_lang.setter
+        def src_lang(self, code):
+            self.codes[code]
+        codes = {"en": 1}
+    import transformers
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained",
+                        lambda name, **_: Strict.from_pretrained(name))
+    with pytest.raises(ValueError, match="no language code 'swh_Latn'; give others by --codes, run_all.sh's CODES"):
+        nmt.by_name(named, "swh_Latn", "eng_Latn", 1, 8)
+
+
+def test_both_halves_are_trained_in_float32_whatever_the_encoder_was_stored_in(work, tmp_path):
+    shutil.copytree(work / "encoder", tmp_path / "half")
+    AutoModel.from_pretrained(work / "encoder").half().save_pretrained(tmp_path / "half")
+    model = nmt.from_encoder(tmp_path / "half", 1, 8, 0.0).model
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
 
 
 def test_a_tokenizer_that_lacks_its_package_says_which(monkeypatch, named):

@@ -517,6 +517,33 @@ def test_two_processes_train_as_one_with_two_parts_a_batch(tmp_path):
     assert done.returncode != 0 and "subwords under torchrun: only pretrain and teacher" in done.stderr
 
 
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a compiler")
+def test_a_compiled_training_step_has_the_same_gradients_and_what_trains_nothing_is_as_before(
+        tokenizer, tmp_path, monkeypatch):
+    from torch._dynamo.utils import counters
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    batches = [[np.arange(7, 7 + n, dtype=np.int32) for n in lengths] for lengths in ((5, 3, 9), (17, 4, 2), (6, 6, 7))]
+    for seed in (1, 2):                                # a second encoder, as the next student of a process
+        plain, quick = tiny(tokenizer, seed=seed), tiny(tokenizer, seed=seed)
+        counters.clear()
+        quick.compile_training()
+        assert list(quick.state_dict()) == list(plain.state_dict())
+        for rows in batches:
+            grads = []
+            for encoder in (plain.train(), quick.train()):
+                encoder.zero_grad()
+                encoder(*encoder.pad(rows))[..., 0].sum().backward()
+                grads.append({name: torch.zeros_like(p) if p.grad is None else p.grad.clone()      # BERT's pooler
+                              for name, p in encoder.named_parameters()})
+            assert sum(bool(grad.any()) for grad in grads[0].values()) > 30
+            for name, own in grads[0].items():
+                assert torch.allclose(own, grads[1][name], rtol=1e-4, atol=1e-5), name
+        assert counters["stats"]["unique_graphs"] == 1               # of three lengths, and of this encoder
+        with torch.inference_mode():
+            assert torch.equal(plain.eval()(*plain.pad(rows)), quick.eval()(*quick.pad(rows)))
+        assert counters["stats"]["unique_graphs"] == 1
+
+
 def test_a_loss_that_is_not_finite_stops_with_its_step(tmp_path):
     model = Line()
     with pytest.raises(ValueError, match=r"train\.jsonl: the loss of x is nan .* at step 0; lower --lr"):

@@ -148,14 +148,14 @@ def test_the_paper_profile_of_small_files_by_hand(mirror):
     assert positive == str(int(qid) // 3) and c["train"]["queries"][qid] == fixture.say(
         "en", int(positive), int(qid) % 3, fixture.ASKS)
     belebele = sets["sw.belebele"]
-    assert len(belebele["queries"]) == 40 and belebele["queries"]["sw.passage0.0"] == fixture.say(
+    assert len(belebele["queries"]) == 40 and belebele["queries"]["passage0.0"] == fixture.say(
         "swa", 20, 0, fixture.ASKS)
     assert c["docs"]["belebele"]["passage0"] == fixture.passage(20)
-    assert belebele["english"]["sw.passage0.1"] == fixture.say("en", 20, 1, fixture.ASKS)
+    assert belebele["english"]["passage0.1"] == fixture.say("en", 20, 1, fixture.ASKS)
     ciral = sets["sw.ciral"]
     assert len(ciral["queries"]) == 30 and ciral["qrels"]["29"] == {"PAPER#29#0": 1, "PAPER#32#0": 0}
     assert ciral["queries"]["0"] == fixture.say("swa", 0, 0, fixture.ASKS)
-    mlqa, asked = sets["de.mlqa"], "de.421"                    # person 42, sentence 1
+    mlqa, asked = sets["de.mlqa"], "421"                    # person 42, sentence 1
     assert len(mlqa["queries"]) == 8 * 3 - 1 and mlqa["qrels"][asked] == {"paragraph2": 1}
     assert (mlqa["queries"][asked], mlqa["english"][asked]) == tuple(
         fixture.say(lang, 42, 1, fixture.ASKS) for lang in ("de", "en"))
@@ -164,12 +164,19 @@ def test_the_paper_profile_of_small_files_by_hand(mirror):
     assert (count["read"], count["kept"]) == (25, 23) and count["skipped"] == {"empty, or not in the English file": 2}
     clef = sets["de.clef"]
     assert len(clef["queries"]) == 38                         # topics 30 and 40 have no relevant document
-    assert clef["queries"]["de.C001"] == " ".join(fixture.say("de", 1, i, fixture.ASKS) for i in range(2))
-    assert clef["qrels"]["de.C031"] == {"GH950103-000031": 1}
+    assert clef["queries"]["C001"] == " ".join(fixture.say("de", 1, i, fixture.ASKS) for i in range(2))
+    assert clef["qrels"]["C031"] == {"GH950103-000031": 1}
     assert c["docs"]["clef"]["LA010194-0001"].startswith(fixture.person(1)["s"] + " " + fixture.person(1)["s"])
     assert c["langs"]["sw"] == {"name": "Swahili", "family": "Niger-Congo", "class": "low", "pairs": 120,
                                 "bitext": "ccaligned"}
     held = {text for pair in c["bitext"]["sw"]["dev"] for text in pair}
+    flores = next(row for row in c["counts"] if row["source"] == "flores sw")
+    assert (flores["read"], flores["kept"], flores["skipped"]) == (33, 30, {"in a passage of Belebele": 3})
+    tested = " ".join(c["docs"]["belebele"].values())
+    assert not any(e in tested for e, _ in c["bitext"]["sw"]["dev"])       # nothing is chosen by a test passage
+    trained = {e for lang in ("sw", "de") for e, _ in c["bitext"][lang]["train"]}
+    assert trained.isdisjoint(fixture.say("en", n, i) for n in [*range(20, 29), 39, *range(50, 60)] for i in range(3))
+    assert sets["sw.belebele"]["qrels"] == sets["de.belebele"]["qrels"]   # a question in two languages counts once
     assert len(c["bitext"]["sw"]["dev"]) == 30 and held.isdisjoint(t for p in c["bitext"]["sw"]["train"] for t in p)
     assert c["translations"].keys() == {"de"} and c["translations"]["de"].keys() == c["train"]["queries"].keys()
     assert c["translations"]["de"][qid] == fixture.say("de", int(positive), int(qid) % 3, fixture.ASKS)
@@ -386,10 +393,11 @@ def test_the_rehearsal_measures_every_part(tmp_path):
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "rehearsal.json").read_text())
     assert all(found[key] > 0 for key in found if key.endswith(("_s", "_gb")) and key not in (
-        "index_gb", "bitext_vectors_gb", "write_s", "bitext_ready_s", "index_write_s"))
+        "disk_gb", "index_gb", "bitext_vectors_gb", "write_s", "bitext_ready_s", "index_write_s"))
     assert 300 < found["pairs"] <= 400 and 0 <= found["padding_student"] < 0.1
     assert 0 < found["transport_s"] < found["student_step_s"] < found["student_step_without_cache_s"] * 2
     assert found["hours"]["all"] == pytest.approx(sum(v for k, v in found["hours"].items() if k != "all"), abs=0.06)
+    assert found["disk_gb"]["all"] > 2 * 3_000_000 * 75 * 260 / 1e9 and " disk:" in done.stdout
     assert (tmp_path / "rehearsal.md").read_text() in done.stdout
     assert sorted(p.name for p in tmp_path.iterdir()) == ["rehearsal.json", "rehearsal.md", "run.trec"]
 
@@ -403,8 +411,8 @@ def test_the_predicted_hours_count_the_steps_of_run_all():
     teacher, student, tuning = (int(re.search(pattern, profile)[1]) for pattern in (
         r"--augment --steps (\d+)", r" steps=(\d+)", r"tune_steps=(\d+)"))
     rates = len(re.search(r"grid=\(([^)]*)\)", profile)[1].split())
-    assert hours["teacher"] == teacher and hours["students"] == 7 * 5 * student
-    assert hours["learning rates"] == 5 * rates * tuning
+    assert hours["teacher"] == teacher and hours["students"] == 7 * 6 * student
+    assert hours["learning rates"] == 6 * rates * tuning
 
 
 def test_padding_is_the_share_of_tokens_that_are_none():

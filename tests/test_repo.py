@@ -157,11 +157,12 @@ def test_committed_scores_pass_their_own_check(profile):
 
 def test_publishing_puts_a_run_into_results_and_between_the_marks_of_the_readme(tmp_path):
     out, mark = tmp_path / "out", "<!-- results/mini/tables.md -->"
-    score = {"table": "3", "method": "a", "lang": "b", "measure": "map", "value": 0.5}
+    score = {"table": "3", "method": "a", "lang": "b", "measure": "map", "value": 0.5, "seeds": [1]}
     args = {"commit": "c0ffee", "dirty": False, "device": "cpu", "threads": 2, "versions": {},
             "args": {"bf16": False, "data_sha256": "ab"}}
     files = {"data/collection.json": {"profile": "mini"}, "tune/lr.json": {}, "scores.json": [score],
-             "s1/teacher/done.json": {"steps": 7, "seconds": 1.5}, "s1/teacher/args.json": args}
+             "s1/teacher/done.json": {"steps": 7, "seconds": 1.5, "examples": 1200}, "s1/teacher/args.json": args,
+             "s1/nmt/sw-en/done.json": {"model": "a/model", "dev_chrf": 50.0}, "s1/nmt/sw-en/args.json": args}
     texts = {path: json.dumps(value) for path, value in files.items()}
     tables = "## Table 1\n\n| data |\n\n## Table 2\n\n| new |\n\nSignatures:\n- `map` (a)\n\ngain\n\n## Table 3\n\n| long |\n"
     for path, text in (texts | {"tables.md": tables, "costs.json": "[]\n", "costs.md": "", "figures/size.tsv": "x\n",
@@ -183,7 +184,8 @@ def test_publishing_puts_a_run_into_results_and_between_the_marks_of_the_readme(
     assert report.read_rows(made / "expected.json")[0]["command"] == "make it"
     environment = (made / "environment.txt").read_text()
     assert (made / "figures" / "size.tsv").read_text() == "x\n"
-    assert "c0ffee" in environment and "s1/teacher: 7 steps" in environment
+    assert "c0ffee" in environment and "s1/teacher: 7 steps, 1.5 s, 1,200 examples" in environment
+    assert "s1/nmt/sw-en: a/model, dev chrf 50.0000" in environment
     assert (made / "figures" / "plan.tsv").exists()
     assert (made / "stages.tsv").read_text() == "tune\t5\nteacher\t8\nnmt\t2\n"    # 3 + 4, 10: 8 on average
     assert subprocess.run([*argv, "--part", "limits"], cwd=ROOT).returncode == 0

@@ -1,5 +1,6 @@
 """report.py: scores, tables and check of a small experiment, against values by hand and evaluate.py's own."""
 import json
+import math
 import os
 import random
 import shutil
@@ -129,6 +130,32 @@ def test_a_topic_that_several_sets_share_counts_once_in_their_mean(shared):
     assert cells == " 0.400 |" * 4 + (" 0.400 |" if shared else " 0.400† |")
 
 
+def _sets(*differences, shared=()):
+    """Rows of two methods in as many sets as there are arrays of differences."""
+    rows = [[], []]
+    for k, d in enumerate(differences):
+        judged = "same" if k in shared else k
+        names = [f"q{i}" for i in range(len(d))]
+        for of, values in zip(rows, (0.5 + d, np.full(len(d), 0.5))):
+            of.append({"signature": f"map|nq:1|qrels:{judged}|v:1", "per_query": dict(zip(names, values.tolist()))})
+    return rows
+
+
+def test_a_mean_over_sets_is_tested_as_it_is_printed_unweighted():
+    rng = np.random.default_rng(0)
+    small, large = rng.normal(0.3, 0.1, 20), rng.normal(-0.1, 0.1, 500)       # pooled, the mean is below 0
+    t, p = report._t_test(*_sets(small, large))
+    error = math.sqrt(small.var(ddof=1) / 20 + large.var(ddof=1) / 500) / 2
+    assert t == pytest.approx((small.mean() + large.mean()) / 2 / error) and t > 5 and p < 1e-6
+    one = report._t_test(*_sets(small))
+    assert one == pytest.approx(evaluate.t_test(list(small), [0] * 20))
+    other = rng.normal(0.0, 0.1, 20)
+    shared = report._t_test(*_sets(small, other, shared=(0, 1)))
+    assert shared == pytest.approx(evaluate.t_test(list((small + other) / 2), [0] * 20))
+    assert report._t_test(*_sets(np.zeros(5), np.zeros(9))) == (0.0, 1.0)
+    assert report._t_test(*_sets(np.full(5, 0.25), np.full(9, 0.25))) == (math.inf, 0.0)
+
+
 def test_what_a_profile_leaves_out_is_absent(experiment):
     rows = report.read_rows(experiment / "scores.json")
     text = report.tables([row for row in rows if row.get("class") == "low" and row["table"] == "2"])
@@ -180,7 +207,8 @@ def test_a_study_stands_beside_the_rows_it_changes_and_only_the_ablation_is_test
     three = text.split("## Table 3: ")[1].split("## Table 4: ")[0]
     names = [line.split("|")[1].strip() for line in three.splitlines() if line.startswith("|")][2:]
     assert names == ["OPTICAL", "epsilon=0.05", "epsilon=0.5", "plan=ipot"]      # numbers in their order
-    assert "German" not in three.split("Signatures")[0] and "as in table 2 (500 pairs)" in three
+    assert "German" not in three.split("Signatures")[0]
+    assert "as in table 2 (of 500 pairs those of up to --max-tokens tokens)" in three
     worse = three.split("| plan=ipot |")[1].splitlines()[0].split("|")[:-1]
     assert all(cell.strip().endswith("†") for cell in worse)
     four = text.split("## Table 4: ")[1]
@@ -218,14 +246,41 @@ def test_check_prints_ok_or_fail_and_fails_on_a_missing_number(experiment, tmp_p
                     str(expected)]) == 0
     wanted = json.loads(expected.read_text())
     assert len(wanted) == 15 + 12
-    assert list(wanted[-1]) == "name table method lang measure value tolerance command".split()
+    assert list(wanted[-1]) == ("name table method lang measure value seeds by_seed tolerance "
+                                "command").split()
     assert report.main(["check", scores, str(expected)]) == 0
     out = capsys.readouterr().out.splitlines()
     assert all(text.startswith("ok ") for text in out[:-1]) and out[-1] == "27 ok, 0 FAIL"
+    assert report.main(["expect", scores, "--command", "x", "--tolerance", "1", "--repeats", scores, "--out", str(expected)]) == 0
+    assert {row["tolerance"] for row in json.loads(expected.read_text())} == {0.0}
     for change in ({"value": wanted[-1]["value"] + 0.0011}, {"lang": "xx"}):
         expected.write_text(json.dumps([*wanted[:-1], wanted[-1] | change]))
         assert report.main(["check", scores, str(expected)]) == 1
         assert capsys.readouterr().out.splitlines()[-2].startswith("FAIL table 2: ")
+
+
+def _row(lang, value, seeds, by_seed=(), method="optical"):
+    return {"table": "3", "method": method, "lang": lang, "measure": "map", "value": value, "seeds": seeds,
+            **({"by_seed": list(by_seed)} if by_seed else {})}
+
+
+def test_scores_of_some_seeds_are_checked_against_those_seeds():
+    wanted = report.expect([_row("sw", 0.4, [1, 2, 3], [0.2, 0.3, 0.7]), _row("sw", 0.5, [1], method="bm25")], "make")
+    for value, seeds, good in [(0.4, [1, 2, 3], True), (0.2, [1], True), (0.7, [3], True), (0.45, [2, 3], False),
+                               (0.5, [2, 3], True), (0.5, [3, 2], True), (0.4, [1], False), (0.4, [4], True), (0.3, [1, 4], False)]:
+        lines, failures = report.check([_row("sw", value, seeds), _row("sw", 0.5, [1], method="bm25")], wanted)
+        assert failures == (not good) and lines[0].startswith("ok" if good else "FAIL"), (value, seeds)
+    assert "= 0.3, expected 0.4 ± 0.0 from make" in lines[0]
+
+
+def test_repeats_on_other_machines_measure_the_tolerance():
+    rows = [_row("sw", 0.4, [1, 2], [0.35, 0.45]), _row("mr", 0.2, [1, 2], [0.1, 0.3]), _row("sw", 0.6, [1], method="bm25"),
+            _row("sw", 0.7, [1], method="greedy")]
+    repeats = [[_row("sw", 0.36, [1]), _row("mr", 0.09, [1]), _row("sw", 0.6, [1], method="bm25")],
+               [_row("sw", 0.42, [1, 2], [0.35, 0.49])]]
+    tolerance = {(row["method"], row["lang"]): row["tolerance"] for row in report.expect(rows, "make", 0.03, repeats)}
+    assert tolerance == {("optical", "sw"): 0.04, ("optical", "mr"): 0.04, ("bm25", "sw"): 0, ("greedy", "sw"): 0.03}
+    assert {row["tolerance"] for row in report.expect(rows, "make", 0.03)} == {0.03}
 
 
 def test_bad_experiments_are_one_clear_line(experiment, tmp_path, capsys):

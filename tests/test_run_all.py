@@ -36,6 +36,20 @@ def test_a_distillation_killed_in_the_middle_ends_in_the_same_runs(work, tmp_pat
     assert runs(tmp_path / "runs-a") == runs(tmp_path / "runs-b") and len(runs(tmp_path / "runs-a")) == 3
 
 
+def test_several_gpus_share_a_folder_and_other_devices_do_not(work, tmp_path, monkeypatch):
+    monkeypatch.setattr(optical, "device_name", str)
+    given = argparse.Namespace(run_command="distil", data=work / "data", seed=1)
+    for device in ("cuda:0", "cuda:1", "cuda"):
+        args = argparse.Namespace(**vars(given), device=device)
+        part = optical.open_experiment(tmp_path / device.replace(":", ""), args)
+        shutil.copytree(part, tmp_path / f"done-{device}")
+        (tmp_path / f"done-{device}/done.json").write_text("{}")
+    first = tmp_path / "done-cuda:0"
+    assert optical.open_experiment(first, argparse.Namespace(**vars(given), device="cuda:1")) is None
+    with pytest.raises(ValueError, match="was made with device='cuda', now it is 'cpu'"):
+        optical.open_experiment(first, argparse.Namespace(**vars(given), device="cpu"))
+
+
 def test_a_finished_unit_is_not_trained_again_and_other_arguments_are_refused(work, tmp_path):
     assert command(*distil(work, tmp_path, steps=2)).returncode == 0
     before = (tmp_path / "sw" / "optical" / "model.safetensors").stat().st_mtime_ns
@@ -285,6 +299,16 @@ def test_plan_prints_every_stage_and_runs_nothing(tmp_path):
     real = run_all("real", PLAN="1", OUT=str(out), TABLES="3 8 9 10", MODELS="some/model").stdout
     assert "align" not in real and "hybrid" not in real            # no gold links, no parallel passages
     assert "] teacher-model-s1:" in real and "] scale-s1:" in real and "pretrain" not in real
+    frozen = run_all("real", PLAN="1", OUT=str(out), TABLES="3 9", MODELS="some/model", FREEZE="1", SMOKE="1").stdout
+    assert frozen.count("--freeze") == 3 and "layers=1" in real and "layers=1" not in frozen
+    quick = run_all("mini", PLAN="1", OUT=str(out), COMPILE="1", TABLES="3").stdout
+    assert re.findall(r"] ([\w-]+)-s1:.* --compile", quick) == ["teacher", "distil", "ablation", "teacher-masks", "masks"]
+    assert re.search(r"] tune:.* --compile", quick) and "--compile" not in done.stdout
+    lists = run_all("mini", PLAN="1", OUT=str(out), LANGS="sw,  so", SEEDS="2, 3", TABLES="3,4", FREEZE="0", COMPILE="0",
+                    SMOKE="0").stdout
+    assert lists == run_all("mini", PLAN="1", OUT=str(out), LANGS="sw so", SEEDS="2 3", TABLES="3 4").stdout
+    coded = run_all("real", PLAN="1", OUT=str(out), NMT="some/model", CODES="sw=sw en=en").stdout
+    assert "--reverse --codes sw=sw en=en --out" in coded
     second = next(line for line in done.stdout.splitlines() if "] nmt-s2:" in line)
     assert f"--lr-file {out}/s1/nmt/lr.json" in second          # rates are chosen once, by the first seed
     extra = next(line for line in done.stdout.splitlines() if "] scores:" in line)

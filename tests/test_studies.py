@@ -122,6 +122,24 @@ def test_a_student_may_start_bare_or_with_frozen_layers(work, tmp_path):
     assert moved and all("layer.1." in name or name == "projection.weight" for name in moved)
 
 
+def test_teachers_and_students_are_compiled_where_asked(work, tmp_path, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(optical.Encoder, "compile_training", lambda encoder: compiled.append(encoder))
+    for asked in ((), ("--compile",)):
+        args = arguments(work, *asked)
+        teacher = optical.load_teacher(args)
+        bitext = optical.Bitext(args.data, "sw", teacher, args.cache)
+        folder = tmp_path / str(len(asked))
+        folder.mkdir()
+        student, _ = optical.distil_one(bitext, "sw", "optical", 1e-3, teacher, folder, args)
+        assert compiled == [student] * len(asked)
+        compiled.clear()
+        argv = ["teacher", "--data", work / "data", "--encoder", work / "encoder", "--out", folder / "teacher",
+                "--dim", 16, "--steps", 2, "--batch", 4, "--device", "cpu", *asked]
+        assert optical.main([str(arg) for arg in argv]) == 0 and len(compiled) == len(asked)
+        compiled.clear()
+
+
 def test_of_a_frozen_encoder_teacher_and_student_train_the_projection_alone_and_share_the_rest(work, tmp_path):
     own = ["--data", work / "data", "--seed", 1]
     done = command("optical.py", "teacher", *own, "--encoder", work / "encoder", "--out", tmp_path / "teacher",
@@ -300,6 +318,27 @@ def test_titles_find_their_articles_and_a_collection_without_any_says_so(work, c
     assert optical.able(other, ["sw"], ["optical"]) == [("sw", "optical")] and not capsys.readouterr().out
 
 
+def test_the_rate_of_wikiclir_is_chosen_where_there_are_titles(work, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(optical, "share_out", lambda what, units, run: asked.append(list(units)) or {
+        unit: {"dev_map": 0.5} for unit in units})
+    with_titles = {"mr"}
+    monkeypatch.setattr(optical, "titled", lambda root, lang: lang in with_titles)
+    monkeypatch.setattr(optical, "languages", lambda args: args.langs)
+    manifest = {"langs": {"de": {}, "mr": {}, "sw": {}}}
+    monkeypatch.setattr(data, "load_manifest", lambda root: manifest)
+    args = arguments(work, "--langs", "sw", "de", "--methods", "wikiclir", "mean", run="tune")
+    args.out, args.lr = tmp_path, [0.1]
+    optical.tune(args)
+    assert asked[-1] == [("sw", "mean", 0.1), ("de", "mean", 0.1), ("mr", "wikiclir", 0.1)]
+    with_titles.add("de")
+    optical.tune(args)
+    assert asked[-1] == [("sw", "mean", 0.1), ("de", "mean", 0.1), ("de", "wikiclir", 0.1)]
+    with_titles.clear()
+    with pytest.raises(ValueError, match="no Wikipedia titles for sw de; leave wikiclir out"):
+        optical.tune(args)
+
+
 def test_a_language_without_wikipedia_titles_is_left_out_of_wikiclir_alone(two, capsys):
     folder = two / "half"
     folder.mkdir()
@@ -361,15 +400,30 @@ def test_a_sweep_trains_and_searches_every_variant_once(work, tmp_path):
     assert done_json["examples"] == 20
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.trec")}
     again = command(*sweep(work, tmp_path, *names))
-    assert again.returncode == 0 and again.stdout == "  sweep: 5 of 5 are there\n"
+    assert again.returncode == 0 and again.stdout.endswith("\n  sweep: 5 of 5 are there\n")
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.trec")}
 
 
 def test_a_sweep_leaves_out_more_pairs_than_a_language_has_and_says_so(work, tmp_path):
     pairs = len(data.read_bitext(work / "data" / optical.language(work / "data", "sw")["train"]))
     done = command(*sweep(work, tmp_path, f"pairs={pairs}", f"pairs={pairs + 1}"))
-    assert done.returncode == 0 and f"  sw: {pairs:,} pairs; left out: pairs={pairs + 1}\n" in done.stdout
+    assert done.returncode == 0 and f"  sw: {pairs:,} pairs that fit; left out: pairs={pairs + 1}\n" in done.stdout
     assert [path.name for path in (tmp_path / "runs" / "sw").iterdir()] == [f"pairs={pairs}.s1.trec"]
+
+
+def test_a_number_of_pairs_is_of_those_short_enough(work, tmp_path):
+    args = arguments(work)
+    teacher = optical.load_teacher(args)
+    every = optical.Bitext(args.data, "sw", teacher, tmp_path, 0, 64)
+    longest = np.maximum(every.rows.lengths, every.english_rows.lengths)
+    limit = int(np.median(longest))
+    short = [pair for pair, n in zip(every.train, longest) if n <= limit]
+    cut = optical.Bitext(args.data, "sw", teacher, tmp_path, 20, limit)
+    assert cut.train == short[:20] != every.train[:20] and cut.fewest == 20
+    assert optical.Bitext(args.data, "sw", teacher, tmp_path, 10_000, limit).fewest == len(short)
+    assert optical.Bitext(args.data, "sw", teacher, tmp_path, 20, 64).train == every.train[:20]
+    done = command(*sweep(work, tmp_path, f"pairs={len(short) + 1}", "--max-tokens", limit))
+    assert done.returncode == 0 and f"  sw: {len(short):,} pairs that fit; left out: pairs=" in done.stdout
 
 
 def test_a_variant_equals_a_distillation_and_a_search_with_these_options(work, tmp_path):
@@ -527,6 +581,10 @@ def test_figures_are_drawn_where_matplotlib_is_and_their_data_written_anyway(wor
     lines = [line.split("\t") for line in files["plan.tsv"].decode().splitlines()]
     assert lines[0] == ["", *source.split()] and [line[0] for line in lines[1:]] == english.split()
     assert ("not installed" in capsys.readouterr().out) != installed
+    argv += ["--max-tokens", 6, "--out", tmp_path / "short"]                 # the sentence is longer
+    assert studies.main([*map(str, argv)]) == 0
+    lines = [line.split("\t") for line in (tmp_path / "short/plan.tsv").read_text().splitlines()]
+    assert lines[0] == ["", *source.split()][:len(lines[0])] and 1 < len(lines[0]) == len(lines[1]) < len(source.split()) + 1
 
 
 # ---------------------------------------------------------------------------------------------- cost
@@ -544,6 +602,8 @@ def test_costs_are_medians_over_what_was_trained_without_the_tuning(tmp_path):
     experiment("tune/sw.optical.1", 99.0, method="optical")
     experiment("s1/nmt/sw-en", 7.0, dev_chrf=50.0)
     experiment("s1/teacher", 3.0, dev_map=0.5)
+    experiment("s1/nmt/so-en", 1.0, model="a/model", dev_chrf=50.0)
+    (tmp_path / "s1/nmt/so-en/train.jsonl").unlink()                         # pre-trained: nothing was trained
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "search.s1.jsonl").write_text(
         '{"set": "sw", "method": "optical", "queries": 4, "documents": 9, "seconds": 2.0}\n')
