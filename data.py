@@ -132,7 +132,7 @@ SOURCES = {row["name"]: row for row in [
            ["DOCUMENT_IDS.tsv", "NTREX-128/newstest2019-src.eng.txt"]
            + [f"NTREX-128/newstest2019-ref.{x}.txt" for x in
               [row[3] for row in LANGS.values() if row[3]] + ["som", "fil", "mar", "fin", "fra"]],
-           "CC-BY-SA-4.0", "Federmann et al. 2022, NTREX-128, SUMEval", "lines",
+           "CC-BY-SA-4.0", "Federmann et al. 2022, NTREX-128, SUMEval", "lines", "real paper",
            sums="88a8b0 389e8f 076cec e6665d e63746 - 498c1d - 259d74 - - - - - - - - 2d13c1 a87a71 "
                 "a72aae 81582e 1dd80d"),
     source("xquad-r", GITHUB + "google-research-datasets/lareqa/master/xquad-r/",       # @9bc8c7f
@@ -1288,7 +1288,7 @@ def validate(c):
             need(texts.keys() == train[kind].keys(), f"{lang}: training {kind} differ from the English ones")
     for lang in c["langs"]:
         parts = c["bitext"][lang]
-        need(parts["train"], f"{lang}: no sentence pairs")
+        need(parts["train"] and parts["dev"], f"{lang}: no sentence pairs, to train on or to choose by")
         for part in ("train", "dev"):
             links = parts.get(part + "_links")
             need(links is None or len(links) == len(parts[part]), f"{lang} {part}: links do not fit")

@@ -1253,7 +1253,8 @@ def tune(args):
         kept = {(lang, method, lr): Path(args.students) / lang / method
                 for lang, method, lr in units if lr == chosen[method]}
         share_out("", kept, lambda student, *unit: take(units[unit], student))
-    write_json(out / "lr.json", {"chosen": chosen, "dev_map": means, "langs": langs, "steps": args.steps})
+    seen = {method: [own for own, other in pairs if other == method] for method in means}
+    write_json(out / "lr.json", {"chosen": chosen, "dev_map": means, "langs": seen, "steps": args.steps})
     print(f"  learning rates: {chosen}")
 
 

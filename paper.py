@@ -29,6 +29,8 @@ LANGS = {                                                  # name, family, class
     "fi": ("Finnish", "Uralic", "high", "fin_Latn"),
     "de": ("German", "Indo-European (Germanic)", "high", "deu_Latn"),
     "fr": ("French", "Indo-European (Romance)", "high", "fra_Latn")}
+NTREX = {"sw": "ref.swa", "so": "ref.som", "tl": "ref.fil", "mr": "ref.mar", "fi": "ref.fin", "de": "ref.deu",
+         "fr": "ref.fra"}
 CIRAL = {"sw": "swahili", "so": "somali"}
 MLQA = ("de",)
 MMARCO = {"de": "german", "fr": "french"}
@@ -181,7 +183,7 @@ def questions(name, lang, english, own, counts, unit, qid_of):
 
     Args: english, own: [(key, passage, question), ...] of the English file and of the language's, whose
     passages are not looked at; unit: what a document's id begins with; qid_of(key, document):
-    a query's id is in every language: questions in several are told to be the same by it.
+    a query's id, the same in every language, by which a question in several is known.
     """
     passages, known = {}, {}
     for key, passage, question in english:
@@ -376,16 +378,17 @@ def marco(files, counts, seed, triples, dev=200, pool=20_000):
             "dev_docs": {pid: texts[pid] for pid in sorted(own.union(others))}}
 
 
-def opus(files, corpus, lang, counts, pairs, seed, passages=""):
-    """At most `pairs` pairs of an OPUS corpus, drawn by chance and filtered; dev: of FLORES-200's dev part.
+def opus(files, corpus, lang, counts, pairs, seed):
+    """At most `pairs` pairs of an OPUS corpus, drawn by chance and filtered; dev: NTREX-128.
 
-    Half as many again are drawn as are wanted, for the filters to take from. Belebele's passages are made of
-    FLORES-200's sentences: a dev pair whose English side stands in `passages` is left out, so no choice looks
-    at a test document, and no sentence of FLORES-200 is trained on.
+    Half as many again are drawn as are wanted, for the filters to take from. N.B. dev is not FLORES-200:
+    Belebele's passages are made of nearly all its sentences, so a choice by them would be one by test
+    documents. None of them is trained on either.
     """
     zipped = files.find(corpus, data.opus_file(lang))
     flores = files.find("flores", "flores200_dataset.tar.gz")
-    if zipped is None or flores is None:
+    ntrex = [files.find("ntrex", f"NTREX-128/newstest2019-{side}.txt") for side in ("src.eng", NTREX[lang])]
+    if None in (zipped, flores, *ntrex):
         return None
     (english, total), (source, other) = (
         sample_lines(zipped, f".{side}", pairs + pairs // 2, f"{seed}/{lang}") for side in ("en", lang))
@@ -397,17 +400,16 @@ def opus(files, corpus, lang, counts, pairs, seed, passages=""):
     rows = [(data.clean(e), data.clean(x)) for (_, e), (_, x) in zip(english, source)]
     full = [row for row in rows if all(row)]
     count.skip("empty side", len(rows) - len(full))
-    parts = [list(data.aligned(flores, flores, members=[f"{part}/{code}.{part}" for code in (
-        "eng_Latn", LANGS[lang][3])])) for part in ("dev", "devtest")]
-    known = {text for part in parts for pair in part for text in pair}
-    own = data.Count(f"flores {lang}")
-    dev = [pair for pair in own.each(parts[0]) if pair[0] not in passages]
-    own.skip("in a passage of Belebele", own.read - len(dev))
+    dev, known = [pair for pair in data.aligned(*ntrex) if all(pair)], set()
+    for part in ("dev", "devtest"):
+        known.update(*data.aligned(flores, flores, members=[
+            f"{part}/{code}.{part}" for code in ("eng_Latn", LANGS[lang][3])]))
+    known.update(*dev)
     clear = list(data.filter_pairs(full, count))
     train = [pair for pair in clear if known.isdisjoint(pair)]
-    count.skip("a side is in FLORES-200", len(clear) - len(train))
+    count.skip("a side is in FLORES-200 or NTREX-128", len(clear) - len(train))
     count.skip(f"over {pairs:,}", max(0, len(train) - pairs))
-    counts += [count.row(), own.row()]
+    counts.append(count.row())
     return {"train": train[:pairs], "dev": dev, "train_links": None, "dev_links": None}
 
 
@@ -433,10 +435,10 @@ def collection(langs=None, mirror=None, seed=1, cache=None, corpus="ccaligned", 
         name, family, kind, _ = LANGS[lang]
         found = [made for make in (belebele, ciral, mlqa) if (made := make(files, lang, counts))]
         sets = [test for test, _ in found] + [test for test in clef_tests if test["lang"] == lang]
-        passages = {test["docs"]: texts for test, texts in found}.get("belebele", {})
-        own = opus(files, corpus, lang, counts, pairs, seed, "\n".join(passages.values()))
+        own = opus(files, corpus, lang, counts, pairs, seed)
         if not own or not sets:
-            lacks = f"no {corpus} bitext with FLORES-200 found" if sets else "no test collection found"
+            lacks = (f"no {corpus} bitext with FLORES-200 and NTREX-128 found" if sets
+                     else "no test collection found")
             if langs:
                 raise ValueError(f"{lang}: {lacks} in {files.where}; "
                                  "python data.py check --profile paper tells more")

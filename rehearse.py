@@ -235,7 +235,7 @@ def disk_gb(found, dim):
     token = (2 * dim + 4) / 1e9
     made = {"document vectors": found["index_gb"] + CIRAL * token,
             "vectors of MS MARCO's passages": MARCO * token,
-            "teacher vectors of the bitext": 2 * LANGUAGES * found["bitext_vectors_gb"]}
+            "teacher vectors of the bitext": 2 * LANGUAGES * found["bitext_tokens"] * token}
     made = {name: round(size, 1) for name, size in made.items()}
     return made | {"all": round(sum(made.values()), 1)}
 

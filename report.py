@@ -85,7 +85,7 @@ def score(data, runs, subwords=None, studies=None, extra=()):
         judged, T = set(qrels.docid.tolist()), len(qrels.qids)
         if not judged & docids:
             raise ValueError(f"{path}: 0 of its {len(judged)} documents are among {source}'s {len(docids)}")
-        head = {"name": test["name"], "class": test["class"]}
+        head = {"name": test["name"], "class": test["class"], "collection": source}
         facts = {"pairs": lang.get("pairs"), "subwords_per_word": (subwords or {}).get(test["lang"]),
                  "queries": T, "docs": len(docids),
                  "relevant_per_query": round(float((qrels.grade > 0).sum() / T), 6)}
@@ -226,21 +226,22 @@ def _study(rows, table):
 def _t_test(ours, theirs):
     """Paired t-test (t, two-sided p) of two methods' means over test sets, unweighted, from their rows.
 
-    A topic that several sets share (same judgements, same qid) is one observation; sets may differ in size.
-    With one set, or the same topics in all, it is evaluate.t_test of the topics' mean values.
+    A topic that several sets share (same documents, same qid) is one observation; sets may differ in size.
+    With one set, or the same topics in all, it is evaluate.t_test of the topics' mean values; else the
+    degrees of freedom are the smallest set's, the careful choice.
     """
-    found = [(a["signature"].split("|")[2], evaluate.differences(a["per_query"], b["per_query"]))
-             for a, b in zip(ours, theirs)]
-    mean, parts = np.mean([d.mean() for _, d in found]), {}
-    for (judged, d), row in zip(found, ours):
-        n = len(d)
+    found = [evaluate.differences(a["per_query"], b["per_query"]) for a, b in zip(ours, theirs)]
+    mean, parts = np.mean([d.mean() for d in found]), {}
+    for d, row in zip(found, ours):
+        n, of = len(d), row.get("collection", row["signature"].split("|")[2])    # or the same judgements
         off = (d - d.mean()) / len(found) / math.sqrt(n * (n - 1))               # its part in the error
         for q, part in zip(sorted(row["per_query"]), off):
-            parts.setdefault((judged, q), []).append(part)
+            parts.setdefault((of, q), []).append(part)
     error = math.sqrt(sum(sum(several) ** 2 for several in parts.values()))
     if error < 1e-12:                                                            # the same in every topic
         return (math.copysign(math.inf, mean), 0.0) if abs(mean) > 1e-12 else (0.0, 1.0)
-    return float(mean / error), float(2 * evaluate.special.stdtr(len(parts) - 1, -abs(mean / error)))
+    freedom = min(map(len, found)) - 1
+    return float(mean / error), float(2 * evaluate.special.stdtr(freedom, -abs(mean / error)))
 
 
 def _comparison(cells, title, intro="", tested=True):
@@ -298,7 +299,7 @@ def _comparison(cells, title, intro="", tested=True):
     note += [
         f"† OPTICAL is significantly better, ‡ significantly worse than this (p < {ALPHA}): two-sided paired "
         "t-tests over queries, each query's value its mean over seeds; for a mean, over the queries of all "
-        "its test sets, one in several languages (same judgements) counting once; Holm correction "
+        "its test sets, one in several languages (same documents) counting once; Holm correction "
         f"over the table's {len(tests)} comparisons, the ceiling excepted.",
         "Bold: the best of its column, the ceiling excepted, where that is significant: OPTICAL above every "
         "other method, or another method above OPTICAL."] if tested else []
@@ -367,12 +368,14 @@ def _key(row):
     return tuple(row[field] for field in ("table", "method", "lang", "measure"))
 
 
-def _at(row, seeds):
-    """The value of a row over some of its seeds, or over all where it was not measured with each of them."""
-    by_seed = dict(zip(row["seeds"], row.get("by_seed", ())))
-    if seeds and set(seeds) < set(by_seed):
-        return sum(by_seed[seed] for seed in seeds) / len(seeds)
-    return row["value"]
+def _values(*rows):
+    """The values of two rows of a cell, over the seeds that both were measured with, if there are such."""
+    by_seed = [{seed: row["value"] for seed in row.get("seeds", ())}
+               | dict(zip(row.get("seeds", ()), row.get("by_seed", ()))) for row in rows]
+    both = sorted(by_seed[0].keys() & by_seed[1].keys())
+    if both and by_seed[0].keys() != by_seed[1].keys():
+        return [round(sum(values[seed] for seed in both) / len(both), 6) for values in by_seed]
+    return [row["value"] for row in rows]
 
 
 def expect(rows, command, tolerance=0.0, repeats=()):
@@ -385,13 +388,12 @@ def expect(rows, command, tolerance=0.0, repeats=()):
     seen = {}
     for found in ({_key(row): row for row in other} for other in repeats):
         for row in (row for row in rows if _key(row) in found):
-            other = found[_key(row)]
-            differences = seen.setdefault((row["table"], row["method"], row["measure"]), [])
-            differences.append(abs(other["value"] - _at(row, other["seeds"])))
+            value, other = _values(row, found[_key(row)])
+            seen.setdefault((row["table"], row["method"], row["measure"]), []).append(abs(value - other))
     measured = {group: round(2 * max(differences), 6) for group, differences in seen.items()}
     return [{"name": f"table {row['table']}: {row['method']}, {row['lang']}, {row['measure']}",
              **dict(zip(("table", "method", "lang", "measure"), _key(row))),
-             "value": row["value"], "seeds": row["seeds"], "by_seed": row.get("by_seed", []),
+             "value": row["value"], "seeds": row.get("seeds", []), "by_seed": row.get("by_seed", []),
              "tolerance": measured.get((row["table"], row["method"], row["measure"]), tolerance),
              "command": command}
             for row in rows if row["table"] != "2" or row["measure"] == "map"]
@@ -400,13 +402,12 @@ def expect(rows, command, tolerance=0.0, repeats=()):
 def check(rows, expected):
     """Compare scores with expected values: (lines that begin with ok or FAIL, number of failures).
 
-    Scores of some of the seeds are compared with what is expected of these.
+    Where the seeds differ, those that both have are compared.
     """
     found, lines = {_key(row): row for row in rows}, []
     for want in expected:
         row = found.get(_key(want))
-        wanted = round(_at(want, row["seeds"]), 6) if row else want["value"]
-        value = row["value"] if row else "missing"
+        value, wanted = _values(row, want) if row else ("missing", want["value"])
         good = row and abs(value - wanted) <= want["tolerance"] + 1.1e-6         # both are rounded to 1e-6
         lines.append(f"{'ok  ' if good else 'FAIL'} {want['name']} = {value}, expected {wanted} "
                      f"± {want['tolerance']} from {want['command']}")

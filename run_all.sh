@@ -224,7 +224,7 @@ fi
 [ "$profile" != paper ] || translations=("$out/data/translations")     # mMARCO's own, German and French
 first_lang=${first_lang%% *}
 tune_langs=${tune_langs:-$first_lang}
-tables=$(words "$tables")
+tables=$(words "$tables") models=$(words "${models:-}")
 translated=()
 if [ "$translator" != none ]; then translated=(nmt) supervised+=(translate-train); fi
 student+=(--epsilon "$epsilon" --tau "$tau")
@@ -293,7 +293,7 @@ seed() {     # seed N: everything that a seed changes
             --seed "$s" "${nmt[@]}" "${machine[@]}" "${shared[@]}" "${nmt_rate[@]}"
     elif [ "$translator" != none ]; then
         stage "nmt-s$s" "$python" nmt.py pretrained --data "$data" --name "$translator" --reverse \
-            ${CODES:+--codes $CODES} --out "$dir/nmt" --seed "$s" "${machine[@]}" "${shared[@]}"
+            ${CODES:+--codes $(words "$CODES")} --out "$dir/nmt" --seed "$s" "${machine[@]}" "${shared[@]}"
     fi
     if [ -z "$first_seed" ]; then   # learning rates are chosen once: on dev bitext, by the first seed
         local kept=()

@@ -170,12 +170,10 @@ def test_the_paper_profile_of_small_files_by_hand(mirror):
     assert c["langs"]["sw"] == {"name": "Swahili", "family": "Niger-Congo", "class": "low", "pairs": 120,
                                 "bitext": "ccaligned"}
     held = {text for pair in c["bitext"]["sw"]["dev"] for text in pair}
-    flores = next(row for row in c["counts"] if row["source"] == "flores sw")
-    assert (flores["read"], flores["kept"], flores["skipped"]) == (33, 30, {"in a passage of Belebele": 3})
     tested = " ".join(c["docs"]["belebele"].values())
     assert not any(e in tested for e, _ in c["bitext"]["sw"]["dev"])       # nothing is chosen by a test passage
     trained = {e for lang in ("sw", "de") for e, _ in c["bitext"][lang]["train"]}
-    assert trained.isdisjoint(fixture.say("en", n, i) for n in [*range(20, 29), 39, *range(50, 60)] for i in range(3))
+    assert trained.isdisjoint(fixture.say("en", n, i) for n in [*range(20, 30), *range(50, 60)] for i in range(3))
     assert sets["sw.belebele"]["qrels"] == sets["de.belebele"]["qrels"]   # a question in two languages counts once
     assert len(c["bitext"]["sw"]["dev"]) == 30 and held.isdisjoint(t for p in c["bitext"]["sw"]["train"] for t in p)
     assert c["translations"].keys() == {"de"} and c["translations"]["de"].keys() == c["train"]["queries"].keys()
@@ -215,7 +213,7 @@ def test_without_clef_the_open_collections_stand_in_and_what_is_missing_is_told(
         paper.collection(["xx"], mirror=mirror)
     with pytest.raises(ValueError, match="MS MARCO: not found in .*, neither as mmarco nor as msmarco"):
         paper.collection(mirror=tmp_path)
-    with pytest.raises(ValueError, match="no europarl bitext with FLORES-200 found"):
+    with pytest.raises(ValueError, match="no europarl bitext with FLORES-200 and NTREX-128 found"):
         paper.collection(["sw"], mirror=mirror, corpus="europarl")
 
 
@@ -337,7 +335,7 @@ WITHOUT_SUMS = ("import sys, data\n"                     # the published files' 
 
 def prepare(tmp_path, mirror, endpoint, *program):
     """data.py prepare paper, with what is not on the hub in a mirror and the hub on loopback."""
-    for name in ("flores", "OPUS-CCAligned", "ciral-native", "tatoeba"):
+    for name in ("flores", "ntrex", "OPUS-CCAligned", "ciral-native", "tatoeba"):
         for path in (mirror / name).rglob("*"):
             if path.is_file():
                 make(tmp_path / "mirror", path.relative_to(mirror), path.read_bytes())

@@ -118,12 +118,12 @@ def test_marks_follow_holm_over_all_comparisons(experiment):
         assert (cell[-1] if cell[-1] in "†‡" else "") == wanted and cell.startswith("**") == (wanted == "‡")
 
 
-@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("shared", [True, False, "documents"])
 def test_a_topic_that_several_sets_share_counts_once_in_their_mean(shared):
     gains = [0.3, 0.1, -0.1, 0.2, 0.0, 0.1, -0.05, 0.15]                    # t = 1.8 once, 3.8 four times
     rows = [{"table": "2", "method": method, "lang": lang, "measure": "map", "class": "low", "seeds": [1],
-             "n_queries": 8, "value": float(np.mean(values)), "per_query": dict(zip("abcdefgh", values)),
-             "signature": f"map|nq:8|qrels:{'same' if shared else lang}|ties:docid-desc|missing:0|v:1"}
+             "n_queries": 8, **({"collection": "clef" if shared else lang} if shared is not True else {}), "value": float(np.mean(values)), "per_query": dict(zip("abcdefgh", values)),
+             "signature": f"map|nq:8|qrels:{'same' if shared is True else lang}|ties:docid-desc|missing:0|v:1"}
             for lang in ("sw", "so", "tl", "mr")
             for method, values in (("optical", [0.4 + gain for gain in gains]), ("mean", [0.4] * 8))]
     cells = report.tables(rows).split("| distillation, sentence mean |")[1].splitlines()[0]
@@ -152,6 +152,7 @@ def test_a_mean_over_sets_is_tested_as_it_is_printed_unweighted():
     other = rng.normal(0.0, 0.1, 20)
     shared = report._t_test(*_sets(small, other, shared=(0, 1)))
     assert shared == pytest.approx(evaluate.t_test(list((small + other) / 2), [0] * 20))
+    assert p == pytest.approx(2 * evaluate.special.stdtr(19, -t))            # as sure as the smaller set allows
     assert report._t_test(*_sets(np.zeros(5), np.zeros(9))) == (0.0, 1.0)
     assert report._t_test(*_sets(np.full(5, 0.25), np.full(9, 0.25))) == (math.inf, 0.0)
 
@@ -265,12 +266,17 @@ def _row(lang, value, seeds, by_seed=(), method="optical"):
 
 
 def test_scores_of_some_seeds_are_checked_against_those_seeds():
+    more = report.expect([_row("sw", 0.2, [1])], "make")                     # and of more seeds, those expected
+    for by_seed, good in [([0.2, 0.9], True), ([0.3, 0.1], False)]:
+        assert report.check([_row("sw", 0.55, [1, 2], by_seed)], more)[1] == (not good)
+    old = [{key: value for key, value in more[0].items() if key not in ("seeds", "by_seed")}]
+    assert report.check([_row("sw", 0.2, [1])], old)[1] == 0
     wanted = report.expect([_row("sw", 0.4, [1, 2, 3], [0.2, 0.3, 0.7]), _row("sw", 0.5, [1], method="bm25")], "make")
     for value, seeds, good in [(0.4, [1, 2, 3], True), (0.2, [1], True), (0.7, [3], True), (0.45, [2, 3], False),
                                (0.5, [2, 3], True), (0.5, [3, 2], True), (0.4, [1], False), (0.4, [4], True), (0.3, [1, 4], False)]:
         lines, failures = report.check([_row("sw", value, seeds), _row("sw", 0.5, [1], method="bm25")], wanted)
         assert failures == (not good) and lines[0].startswith("ok" if good else "FAIL"), (value, seeds)
-    assert "= 0.3, expected 0.4 ± 0.0 from make" in lines[0]
+    assert "= 0.3, expected 0.2 ± 0.0 from make" in lines[0]
 
 
 def test_repeats_on_other_machines_measure_the_tolerance():

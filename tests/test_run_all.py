@@ -304,10 +304,10 @@ def test_plan_prints_every_stage_and_runs_nothing(tmp_path):
     quick = run_all("mini", PLAN="1", OUT=str(out), COMPILE="1", TABLES="3").stdout
     assert re.findall(r"] ([\w-]+)-s1:.* --compile", quick) == ["teacher", "distil", "ablation", "teacher-masks", "masks"]
     assert re.search(r"] tune:.* --compile", quick) and "--compile" not in done.stdout
-    lists = run_all("mini", PLAN="1", OUT=str(out), LANGS="sw,  so", SEEDS="2, 3", TABLES="3,4", FREEZE="0", COMPILE="0",
+    lists = run_all("mini", PLAN="1", OUT=str(out), LANGS="sw,  so", SEEDS="2, 3", TABLES="3,9", MODELS="8x1, 9x1", FREEZE="0", COMPILE="0",
                     SMOKE="0").stdout
-    assert lists == run_all("mini", PLAN="1", OUT=str(out), LANGS="sw so", SEEDS="2 3", TABLES="3 4").stdout
-    coded = run_all("real", PLAN="1", OUT=str(out), NMT="some/model", CODES="sw=sw en=en").stdout
+    assert lists == run_all("mini", PLAN="1", OUT=str(out), LANGS="sw so", SEEDS="2 3", TABLES="3 9", MODELS="8x1 9x1").stdout
+    coded = run_all("real", PLAN="1", OUT=str(out), NMT="some/model", CODES="sw=sw, en=en").stdout
     assert "--reverse --codes sw=sw en=en --out" in coded
     second = next(line for line in done.stdout.splitlines() if "] nmt-s2:" in line)
     assert f"--lr-file {out}/s1/nmt/lr.json" in second          # rates are chosen once, by the first seed
