@@ -28,9 +28,9 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 import data
-from optical import (close_experiment, command_options, finished, fit, language, language_options, languages,
-                     length_batches, open_experiment, pad, read_json, run_command, set_dropout, share_out,
-                     shared_options, token_batches, training_options, unloadable, write_json)
+from optical import (best_rate, close_experiment, command_options, finished, fit, language, language_options,
+                     languages, length_batches, open_experiment, pad, read_json, run_command, set_dropout,
+                     share_out, shared_options, token_batches, training_options, unloadable, write_json)
 
 # FLORES-200 codes, which NLLB uses, of the languages of all profiles.
 CODES = {"en": "eng_Latn", "sw": "swh_Latn", "so": "som_Latn", "tl": "tgl_Latn", "mr": "mar_Deva",
@@ -162,20 +162,19 @@ def by_name(name, source, target, beams, max_tokens):
                          ) from None
     except (OSError, KeyError, ValueError) as error:
         raise unloadable(name, "translation model", error) from None
+    unknown = "{}: its tokenizer has no language code {!r}; give others by --codes, run_all.sh's CODES"
     forced = None
     if target:
         try:
             if hasattr(tokenizer, "src_lang"):
                 tokenizer.src_lang = source
         except KeyError:
-            raise ValueError(f"{name}: its tokenizer has no language code {source!r}; give others by "
-                             "--codes, run_all.sh's CODES") from None
+            raise ValueError(unknown.format(name, source)) from None
         known = getattr(tokenizer, "lang_code_to_token", {})                    # M2M100: en -> __en__
         forced, missing = (tokenizer.convert_tokens_to_ids(known.get(target, target)),
                            tokenizer.unk_token_id)
         if forced in (None, missing):
-            raise ValueError(f"{name}: its tokenizer has no language code {target!r}; give others by "
-                             "--codes, run_all.sh's CODES")
+            raise ValueError(unknown.format(name, target))
     start, config = model.config.decoder_start_token_id, model.generation_config
     end = config.eos_token_id if config.eos_token_id is not None else tokenizer.eos_token_id
     return Translator(model, tokenizer, start, end, forced, beams, max_tokens)
@@ -283,7 +282,7 @@ def train(args):
             folder, lang, "en", float(lr), own, only_dev=True))
         scores = {f"{lr:g}": sum(found[lang, f"{lr:g}"]["dev_chrf"] for lang in tuned) / len(tuned)
                   for lr in args.lr}
-        rate = float(max(scores, key=lambda lr: (scores[lr], -float(lr))))
+        rate = best_rate(scores)
         write_json(out / "lr.json", {"chosen": {"nmt": rate}, "dev_chrf": scores, "langs": tuned})
     share_out("nmt", directions(out, langs), lambda folder, source, target: one_direction(
         folder, source, target, rate, args))

@@ -1206,6 +1206,11 @@ def finish_student(folder, lang, method, lr, args, teacher, texts, then=None):
     return close_experiment(part, folder, {**unit, **scores, "examples": len(source.rows), **spent})
 
 
+def best_rate(scores):
+    """The rate of {rate as text: score} with the highest score; of equals the lowest."""
+    return float(max(scores, key=lambda lr: (scores[lr], -float(lr))))
+
+
 def titled(root, lang):
     """Whether the collection has Wikipedia titles in a language, or in each of several, "sw+so"."""
     return all(language(root, own).get("wiki") for own in lang.split("+"))
@@ -1237,10 +1242,9 @@ def tune(args):
     out, teacher, texts, langs = Path(args.out), load_teacher(args), {}, languages(args)
     pairs = able(args.data, langs, [method for method in args.methods if method != "wikiclir"])
     if "wikiclir" in args.methods:
-        every = sorted(data.load_manifest(args.data)["langs"])
-        with_titles = [lang for lang in langs if titled(args.data, lang)]
-        others = [lang for lang in every if titled(args.data, lang)][:1]
-        pairs += able(args.data, with_titles or others or langs, ["wikiclir"])
+        own, every = ([lang for lang in some if titled(args.data, lang)]
+                      for some in (langs, sorted(data.load_manifest(args.data)["langs"])))
+        pairs += able(args.data, own or every[:1] or langs, ["wikiclir"])
     units = {(lang, method, lr): out / f"{lang}.{method}.{lr:g}" for lang, method in pairs for lr in args.lr}
     found = share_out("tune", units, lambda folder, lang, method, lr: finish_student(
         folder, lang, method, lr, args, teacher, texts, Encoder.save if args.students else None))
@@ -1248,7 +1252,7 @@ def tune(args):
     for (_, method, lr), done in found.items():
         table.setdefault(method, {}).setdefault(f"{lr:g}", []).append(done["dev_map"])
     means = {m: {lr: sum(v) / len(v) for lr, v in row.items()} for m, row in table.items()}
-    chosen = {m: float(max(row, key=lambda lr: (row[lr], -float(lr)))) for m, row in means.items()}
+    chosen = {method: best_rate(row) for method, row in means.items()}
     if args.students:
         kept = {(lang, method, lr): Path(args.students) / lang / method
                 for lang, method, lr in units if lr == chosen[method]}

@@ -182,8 +182,8 @@ def questions(name, lang, english, own, counts, unit, qid_of):
     """A test set: the questions of a language, and the English passages that answer the same ones in English.
 
     Args: english, own: [(key, passage, question), ...] of the English file and of the language's, whose
-    passages are not looked at; unit: what a document's id begins with; qid_of(key, document):
-    a query's id, the same in every language, by which a question in several is known.
+    passages are not looked at; unit: what a document's id begins with; qid_of(key, document): a query's id,
+    the same in every language, by which a question in several is known.
     """
     passages, known = {}, {}
     for key, passage, question in english:
@@ -232,21 +232,14 @@ def ciral(files, lang, counts, splits=("test-a", "test-b")):
     docs = {str(row["docid"]): data.clean(f"{row.get('title') or ''}. {row['text'] or ''}".removeprefix(". "))
             for row in read_jsonl(corpus, "docid", "text")}
     docs = {docid: text for docid, text in docs.items() if text}
-    queries = {q: text for q, text in tests["queries"].items() if found_in(docs, tests["qrels"].get(q, {}))}
+    queries = {q: text for q, text in tests["queries"].items()
+               if data.found_in(docs, tests["qrels"].get(q, {}))}
     count = data.Count(f"ciral {lang}")
     count.read = len(tests["queries"])
     count.skip("no relevant passage", len(tests["queries"]) - len(queries))
     counts.append(count.row())
     own = {kind: {q: tests[kind][q] for q in queries if q in tests[kind]} for kind in ("english", "qrels")}
     return ({"set": f"{lang}.ciral", "docs": f"ciral.{name}", "queries": queries, **own}, docs)
-
-
-def found_in(docs, judged):
-    """The relevant ones of a query's judgements {docid: grade} that are documents.
-
-    One that is not there stays in the judgements, as in trec_eval: no method can find it, and it counts.
-    """
-    return [docid for docid, grade in judged.items() if grade > 0 and docid in docs]
 
 
 def clef(folder, files, langs, counts):
@@ -304,7 +297,7 @@ def clef(folder, files, langs, counts):
         raise ValueError(f"CLEF={folder}: no English topics below it (Top-en01.txt and so on)")
     for lang in langs:
         asked = topics(lang)
-        known = [t for t in asked if t in english and found_in(docs, qrels.get(t, {}))]
+        known = [t for t in asked if t in english and data.found_in(docs, qrels.get(t, {}))]
         count = data.Count(f"clef {lang} topics")
         count.read = len(asked)
         count.skip("without English topic or relevant document", len(asked) - len(known))

@@ -18,6 +18,7 @@ import sys
 import zlib
 
 import numpy as np
+from scipy import special
 
 import evaluate
 
@@ -241,7 +242,7 @@ def _t_test(ours, theirs):
     if error < 1e-12:                                                            # the same in every topic
         return (math.copysign(math.inf, mean), 0.0) if abs(mean) > 1e-12 else (0.0, 1.0)
     freedom = min(map(len, found)) - 1
-    return float(mean / error), float(2 * evaluate.special.stdtr(freedom, -abs(mean / error)))
+    return float(mean / error), float(2 * special.stdtr(freedom, -abs(mean / error)))
 
 
 def _comparison(cells, title, intro="", tested=True):

@@ -122,7 +122,8 @@ def test_marks_follow_holm_over_all_comparisons(experiment):
 def test_a_topic_that_several_sets_share_counts_once_in_their_mean(shared):
     gains = [0.3, 0.1, -0.1, 0.2, 0.0, 0.1, -0.05, 0.15]                    # t = 1.8 once, 3.8 four times
     rows = [{"table": "2", "method": method, "lang": lang, "measure": "map", "class": "low", "seeds": [1],
-             "n_queries": 8, **({"collection": "clef" if shared else lang} if shared is not True else {}), "value": float(np.mean(values)), "per_query": dict(zip("abcdefgh", values)),
+             "n_queries": 8, "value": float(np.mean(values)), "per_query": dict(zip("abcdefgh", values)),
+             **({"collection": "clef" if shared else lang} if shared is not True else {}),
              "signature": f"map|nq:8|qrels:{'same' if shared is True else lang}|ties:docid-desc|missing:0|v:1"}
             for lang in ("sw", "so", "tl", "mr")
             for method, values in (("optical", [0.4 + gain for gain in gains]), ("mean", [0.4] * 8))]
