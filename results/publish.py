@@ -3,10 +3,10 @@
 
     python results/publish.py out/mini "bash run_all.sh"
 
-Writes results/<profile>/: scores.json, tables.md, costs.json, costs.md, figures, expected.json, lr.json (the
-learning rates' dev values), environment.txt (commit, versions, device, seconds an experiment) and stages.tsv
-(seconds a stage); puts table 2 between its marks in README.md. With --part NAME, a study beside the main run:
-only its scores, tables and environment, as NAME.json, NAME.md and NAME.txt.
+Writes results/<profile>/: scores.json, tables.md, costs.json, costs.md, figures, expected.json, lr.json (each
+method's learning rates and their dev values), environment.txt (commit, versions, device, experiments) and
+stages.tsv (seconds a stage); puts table 2 between its marks in README.md. With --part NAME, a study beside
+the main run: only its scores, tables and environment, as NAME.json, NAME.md and NAME.txt.
 """
 import argparse
 import json
@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-import report  # noqa: E402
+from study import tables  # noqa: E402
 
 
 def environment(out, command):
@@ -41,23 +41,24 @@ def environment(out, command):
 
 
 def stages(out):
-    """Lines `stage<TAB>seconds`, the mean over seeds: what run_all.sh tells the time left by."""
+    """Lines `stage<TAB>seconds` for run_all.sh's estimates: of languages the sum, of seeds the mean."""
     seconds = {}
     for line in (out / "stages.tsv").read_text(encoding="utf-8").splitlines():
-        name, spent = line.split("\t")
-        seconds.setdefault(name, 0)
-        seconds[name] += int(spent)                         # a stage that failed and went on has two lines
-    means = {}
-    for name, spent in seconds.items():
-        means.setdefault(re.sub(r"-s\d+$", "", name), []).append(spent)
-    return "".join(f"{name}\t{round(sum(own) / len(own))}\n" for name, own in means.items())
+        name, spent = line.split("\t")                      # optical-s1-sw: seed 1, Swahili
+        base, seed = (re.findall(r"(.+)(-s\d+)", name) or [(name, "")])[0]
+        own = seconds.setdefault(base, {})
+        own[seed] = own.get(seed, 0) + int(spent)           # a stage that failed and went on has two lines
+    return "".join(f"{base}\t{round(sum(own.values()) / len(own))}\n" for base, own in seconds.items())
 
 
-def short(tables, link):
-    """Table 2 for the README; all of them, and every signature, are in the linked file."""
-    first = tables[tables.index("## Table 2"):].split("\n## Table ")[0]
-    text = re.sub(r"\nSignatures:\n(- .*\n)*", "", first).rstrip()
-    return f"{text}\n\nAll tables and every signature: [{link}]({link}).\n"
+def short(text, link):
+    """Table 2 for the README, the means alone where there are two; the rest is in the linked file."""
+    lines = text[text.index("## Table 2"):].split("\n## Table ")[0].splitlines()
+    rows = [line[2:-2].split(" | ") for line in lines if line.startswith("| ")]
+    means = [i for i, head in enumerate(rows[0]) if head in ("method", "low mean", "high mean", "gap")]
+    keep = means if "high mean" in rows[0] else range(len(rows[0]))
+    table = "".join("| " + " | ".join(row[i] for i in keep) + " |\n" for row in rows).replace("**", "")
+    return f"{table}\nEvery language, table and signature: [{link}]({link}).\n"
 
 
 def main(argv=None):
@@ -76,8 +77,7 @@ def main(argv=None):
     if args.part:
         shutil.copyfile(args.out / "scores.json", folder / f"{args.part}.json")
         shutil.copyfile(args.out / "tables.md", folder / f"{args.part}.md")
-        text = environment(args.out, args.command)
-        (folder / f"{args.part}.txt").write_text(text, encoding="utf-8")
+        (folder / f"{args.part}.txt").write_text(environment(args.out, args.command), encoding="utf-8")
         return
     for name in ("scores.json", "tables.md", "costs.json", "costs.md"):
         shutil.copyfile(args.out / name, folder / name)
@@ -87,19 +87,19 @@ def main(argv=None):
             (folder / "figures").mkdir(exist_ok=True)
             shutil.copyfile(path, folder / "figures" / path.name)
     if not list((folder / "figures").glob("*.svg")):
-        print(f"note: {args.out}/figures has data alone; `python studies.py figures` draws where matplotlib is")
-    rates = [args.out / "tune" / "lr.json", *sorted(args.out.glob("s*/nmt/lr.json"))]
-    merged = {str(path.parent.relative_to(args.out)): json.loads(path.read_text("utf-8")) for path in rates}
+        print(f"note: {args.out}/figures has data alone; `python -m study.figures` draws where matplotlib is")
+    rates = [json.loads(path.read_text("utf-8")) for path in sorted(args.out.glob("tune*/lr.*.json"))]
+    merged = {rate.pop("method"): rate for rate in rates}
     (folder / "lr.json").write_text(json.dumps(merged, indent=1) + "\n", encoding="utf-8")
     (folder / "environment.txt").write_text(environment(args.out, args.command), encoding="utf-8")
     (folder / "stages.tsv").write_text(stages(args.out), encoding="utf-8")
-    rows = report.read_rows(folder / "scores.json")
-    report.write_rows(folder / "expected.json", report.expect(
-        rows, args.command, args.tolerance, [report.read_rows(path) for path in args.repeats]))
-    tables = short((folder / "tables.md").read_text(encoding="utf-8"), f"results/{profile}/tables.md")
+    rows = tables.read_rows(folder / "scores.json")
+    tables.write_rows(folder / "expected.json", tables.expect(
+        rows, args.command, args.tolerance, [tables.read_rows(path) for path in args.repeats]))
+    shown = short((folder / "tables.md").read_text(encoding="utf-8"), f"results/{profile}/tables.md")
     readme = args.into / "README.md"
     mark = rf"(<!-- results/{profile}/tables\.md -->\n).*?(<!-- end -->)"
-    text, n = re.subn(mark, lambda m: m[1] + tables + m[2], readme.read_text(encoding="utf-8"), flags=re.S)
+    text, n = re.subn(mark, lambda m: m[1] + shown + m[2], readme.read_text(encoding="utf-8"), flags=re.S)
     if n != 1:
         parser.error(f"{readme}: {n} places marked for results/{profile}/tables.md, must be one")
     readme.write_text(text, encoding="utf-8")

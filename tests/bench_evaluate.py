@@ -51,8 +51,7 @@ def score(peer, qrels, run):
     if peer == "evaluate.py":
         import evaluate
 
-        values = evaluate.evaluate(qrels, run, MEASURES)
-        return [evaluate.average("mean", list(values[name].values())) for name in MEASURES]
+        return list(evaluate.summary(qrels, run, MEASURES).values())
     if peer == "pytrec_eval-terrier":
         import pytrec_eval
 

@@ -25,9 +25,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import evaluate  # noqa: E402
 import optical  # noqa: E402
-import rehearse  # noqa: E402
-import report  # noqa: E402
 from bench_ot import machine, timed  # noqa: E402
+from rehearse import Words  # noqa: E402
+from study import experiment, students, tables  # noqa: E402
 
 
 def parse(argv):
@@ -40,7 +40,7 @@ def parse(argv):
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads (default: all)")
     parser.add_argument("--out", default=HERE.parent / "results" / "bench-train.md", help="report to write")
     args = parser.parse_args(argv)
-    args.bf16 = optical.multiplies_bf16(args.device)
+    args.bf16, args.compile = experiment.multiplies_bf16(args.device), True
     return args
 
 
@@ -50,10 +50,11 @@ def make_encoder(size, folder, args):
     torch.manual_seed(1)
     config = BertConfig(vocab_size=args.vocab, hidden_size=width, num_hidden_layers=layers,
                         num_attention_heads=width // 32 if width < 768 else width // 64,
-                        intermediate_size=4 * width,
-                        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+                        intermediate_size=4 * width)
     backbone = BertModel(config, add_pooling_layer=False)
-    return optical.Encoder(backbone, AutoTokenizer.from_pretrained(folder)).place(args)
+    encoder = optical.Encoder(backbone, AutoTokenizer.from_pretrained(folder)).to(args.device)
+    encoder.bf16 = args.bf16
+    return encoder
 
 
 def measure(encoder, args):
@@ -63,29 +64,27 @@ def measure(encoder, args):
     rows = [rng.integers(10, args.vocab, n).astype(np.int32) for n in lengths]
     batches = optical.length_batches(lengths, args.batch, args.rounds + 3, 1)
     batches = [[rows[i] for i in index] for index in batches]
-    compiled = copy.deepcopy(encoder)
-    compiled.compile_training()                    # a step; encoding is compiled here alone, to see what it gains
-    compiled.backbone.compile(dynamic=True)
+    compiled = experiment.compiled(copy.deepcopy(encoder), args)
+    compiled.backbone.forward = torch.compile(compiled.backbone.forward, dynamic=True)      # encodes, too
 
     def learn(model, batch):
-        ids, mask = model.pad(batch)
+        s, mask = model(batch)
         generator = torch.Generator().manual_seed(1)
-        t = torch.randn(*mask.shape, model.dim, generator=generator).to(args.device)
-        s = model(ids, mask)
-        t = torch.nn.functional.normalize(s.detach() + 0.1 * t, dim=-1)          # a teacher near its student
+        noise = 0.1 * torch.randn(s.shape, generator=generator).to(args.device)
+        t = torch.nn.functional.normalize(s.detach() + noise, dim=-1)            # a teacher near its student
         model.zero_grad(set_to_none=True)
-        optical.optical_loss(s, mask, t, mask)[0].backward()
+        optical.optical_loss(optical.Batch(s, mask, t, mask, None, None, None))[0].backward()
 
     def encode(model, batch):
         with torch.inference_mode():
-            model(*model.pad(batch))
+            model(batch)
 
     found = {}
     for name, call, mode in (("step", learn, True), ("encoding", encode, False)):
         plain, quick = encoder.train(mode), compiled.train(mode)
         for batch in batches[:3]:
             call(plain, batch)
-        found[f"{name}_compiling_s"] = timed(lambda: [call(quick, batch) for batch in batches[:3]], args.device)[0]
+        found[f"{name}_compiling_s"] = timed(lambda: [call(quick, b) for b in batches[:3]], args.device)[0]
         pairs = [[timed(lambda m=model, b=batch: call(m, b), args.device)[0] for model in (plain, quick)]
                  for batch in batches[3:]]
         found[f"{name}_s"], found[f"{name}_compiled_s"] = map(statistics.median, zip(*pairs))
@@ -93,7 +92,7 @@ def measure(encoder, args):
     encoder.train()
     learn(encoder, batches[0])
     kinds = {"fused": {"fused": True}, "foreach": {"foreach": True}, "loop": {"foreach": False}}
-    optimizers = {kind: torch.optim.AdamW(encoder.parameters(), lr=1e-9, **how) for kind, how in kinds.items()}
+    optimizers = {k: torch.optim.AdamW(encoder.parameters(), lr=1e-9, **how) for k, how in kinds.items()}
     rounds = [[timed(optimizer.step, args.device)[0] for optimizer in optimizers.values()]
               for _ in range(args.rounds + 1)]
     for kind, seconds in zip(kinds, zip(*rounds[1:])):
@@ -104,22 +103,23 @@ def measure(encoder, args):
 def text(found, args):
     """The measurements as Markdown."""
     ms = lambda seconds: f"{1000 * seconds:,.1f}"                                # noqa: E731
-    rows = [[size, f"{one['parameters'] / 1e6:.1f}", name, ms(one[f"{name}_s"]), ms(one[f"{name}_compiled_s"]),
-             f"{one[f'{name}_ratio']:.2f}", f"{one[f'{name}_compiling_s']:.0f}"]
+    rows = [[size, f"{one['parameters'] / 1e6:.1f}", name, ms(one[f"{name}_s"]),
+             ms(one[f"{name}_compiled_s"]), f"{one[f'{name}_ratio']:.2f}",
+             f"{one[f'{name}_compiling_s']:.0f}"]
             for size, one in found.items() for name in ("step", "encoding")]
     optimizers = [[size, *(ms(one[f"adamw_{kind}_s"]) for kind in ("fused", "foreach", "loop")),
                    f"{one['adamw_fused_s'] / one['step_s']:.0%}"] for size, one in found.items()]
     precision = "bfloat16" if args.bf16 else "float32"
     return (f"# torch.compile and fused AdamW\n\nMachine: {machine(args.device)}; device {args.device}, "
             f"{args.threads} thread(s), {precision} inside the encoder. Versions: torch {torch.__version__}, "
-            f"Python {platform.python_version()}.\n\nMade by `python tests/bench_train.py --batch {args.batch} "
-            f"--threads {args.threads} --device {args.device} --rounds {args.rounds}`: encoders of LAYERSxWIDTH, random weights, "
-            f"{args.batch} pairs of up to 64 tokens. Medians over alternating rounds; ratio: as it is over "
-            "compiled, within a round.\n\n"
-            + report.markdown(["size", "million parameters", "what", "as it is, ms", "compiled, ms", "ratio",
+            f"Python {platform.python_version()}.\n\nMade by `python tests/bench_train.py --batch "
+            f"{args.batch} --threads {args.threads} --device {args.device} --rounds {args.rounds}`: encoders "
+            f"of LAYERSxWIDTH, random weights, {args.batch} pairs of up to 64 tokens. Medians over "
+            "alternating rounds; ratio: as it is over compiled, within a round.\n\n"
+            + tables.markdown(["size", "million parameters", "what", "as it is, ms", "compiled, ms", "ratio",
                                "until compiled, s"], rows)
             + "\nAdamW, ms a step; share: of a student's step before it.\n\n"
-            + report.markdown(["size", "fused", "foreach", "loop", "fused, share"], optimizers))
+            + tables.markdown(["size", "fused", "foreach", "loop", "fused, share"], optimizers))
 
 
 def main(argv=None):
@@ -127,10 +127,11 @@ def main(argv=None):
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder + "/compiled"             # nothing of an earlier run
-        optical.train_tokenizer(rehearse.Words(1, 1000).texts(np.full(200, 20)), 500, folder)
+        students.train_tokenizer(Words(1, 1000).texts(np.full(200, 20)), 500, folder)
         for size in args.sizes:
             encoder = make_encoder(size, folder, args)
-            found[size] = {"parameters": sum(p.numel() for p in encoder.parameters()), **measure(encoder, args)}
+            parameters = sum(p.numel() for p in encoder.parameters())
+            found[size] = {"parameters": parameters, **measure(encoder, args)}
             print(size, found[size], flush=True)
     evaluate.write_text(args.out, text(found, args))
 

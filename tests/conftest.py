@@ -4,7 +4,9 @@ And what the tests that run commands have in common: a small collection with its
 """
 import multiprocessing
 import os
+import re
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,36 +21,37 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that reaches for a hub fails at once
 OFFLINE = ROOT / "tests" / "offline"
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(OFFLINE), os.environ.get("PYTHONPATH")]))
-FORKS = multiprocessing.get_context("forkserver")            # a process that has imported torch once, for all commands
-FORKS.set_forkserver_preload(["torch", "scipy.special", "scipy.sparse", "transformers.models.bert.modeling_bert",
-                              "transformers.models.auto.modeling_auto", "transformers.generation.utils"])
+FORKS = multiprocessing.get_context("forkserver")    # a process that imported torch once, for all commands
+FORKS.set_forkserver_preload([
+    "torch", "scipy.special", "scipy.sparse", "transformers.models.bert.modeling_bert",
+    "transformers.models.auto.modeling_auto", "transformers.generation.utils"])
 runpy.run_path(str(OFFLINE / "sitecustomize.py"))
 
 
-@pytest.fixture
-def no_environment(monkeypatch):
-    """No variable of the user's that data.py obeys."""
-    for name in ("MIRROR", "DOWNLOAD", "OFFLINE", "DATA_CACHE", "CLEF"):
-        monkeypatch.delenv(name, raising=False)
-
-
 def pytest_configure(config):
+    signal.signal(signal.SIGINT, signal.default_int_handler)    # in the background too: tests send it
     try:
         import torch
-        torch.set_num_threads(2)
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
     except ImportError:  # the copyable files without torch are tested without it
         pass
 
 
-def command(*argv):
-    """What `python ARGV...` in the repository's folder ends with, in a process of its own that is warm already."""
-    argv = [str(arg) for arg in argv]
+def command(name, *argv):
+    """What `python -m NAME ARGV...` in the repository's folder ends with; `python NAME ARGV...` of a file."""
     with tempfile.TemporaryDirectory() as folder:
-        texts = [Path(folder) / name for name in ("stdout", "stderr")]
-        process = FORKS.Process(target=_command, args=(argv, dict(os.environ), *map(str, texts)))
-        process.start()
+        process = begin(folder, name, *argv)
         process.join()
-        return subprocess.CompletedProcess(argv, process.exitcode, *(t.read_text(encoding="utf-8") for t in texts))
+        stdout, stderr = (Path(folder, name).read_text(encoding="utf-8") for name in ("stdout", "stderr"))
+        return subprocess.CompletedProcess([name, *argv], process.exitcode, stdout, stderr)
+
+
+def begin(folder, name, *argv):
+    """That command under way, in a process of its own that is warm already: FOLDER/stdout, FOLDER/stderr."""
+    texts, argv = (str(Path(folder, text)) for text in ("stdout", "stderr")), list(map(str, (name, *argv)))
+    process = FORKS.Process(target=_command, args=(argv, dict(os.environ), *texts))
+    process.start()
+    return process
 
 
 def _command(argv, environ, stdout, stderr):
@@ -59,7 +62,8 @@ def _command(argv, environ, stdout, stderr):
     os.chdir(ROOT)
     sys.argv, sys.path[0], status = argv, str(ROOT), 1
     try:
-        runpy.run_path(argv[0], run_name="__main__")
+        run = runpy.run_path if argv[0].endswith(".py") else runpy.run_module
+        run(argv[0], run_name="__main__")
         status = 0
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
@@ -70,35 +74,52 @@ def _command(argv, environ, stdout, stderr):
     sys.exit(status)
 
 
+def make(name, *argv):
+    """A command that has to succeed; returns what it printed."""
+    done = command(name, *argv)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def refused(done, message):
+    """Asserts that a command ended with status 2 and one line that matches `message`."""
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 2 and re.search(f"error: .*{message}", last), done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def run_all(*argv, **env):
     return subprocess.run(["bash", "run_all.sh", *argv], cwd=ROOT, capture_output=True, text=True,
                           env={**os.environ, "PYTHON": sys.executable, **env})
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def work(tmp_path_factory):
-    """Data, encoder and teacher of the smoke profile, in Swahili only: what the tests below start from."""
+    """Data, lexicon, encoder and teacher of the smoke profile, Swahili only; tests add to vectors/ alone."""
     root = tmp_path_factory.mktemp("work")
-    for argv in (["data.py", "prepare", "mini", "--smoke", "--langs", "sw", "--out", root / "data"],
-                 ["optical.py", "pretrain", "--data", root / "data", "--out", root / "encoder",
-                  "--vocab", 800, "--hidden", 32, "--layers", 1, "--steps", 3, "--batch", 16],
-                 ["optical.py", "teacher", "--data", root / "data", "--encoder", root / "encoder", "--out",
-                  root / "teacher", "--dim", 16, "--steps", 3, "--batch", 4]):
-        done = command(*argv)
-        assert done.returncode == 0, done.stderr
+    make("study.collections", "prepare", "mini", "--smoke", "--langs", "sw", "--out", root / "data")
+    make("study.baselines", "lexicon", "--data", root / "data", "--out", root / "lexicon")
+    make("study.students", "pretrain", "--data", root / "data", "--out", root / "encoder", "--vocab", 800,
+         "--hidden", 32, "--layers", 2, "--steps", 3, "--batch", 16)
+    make("study.students", "teacher", "--data", root / "data", "--encoder", root / "encoder", "--out",
+         root / "teacher", "--dim", 16, "--steps", 3, "--batch", 4)
     return root
 
 
-def distil(work, out, *more, steps=40):
-    return ["optical.py", "distil", "--data", work / "data", "--teacher", work / "teacher",
-            "--cache", work / "vectors", "--out", out, "--methods", "optical", "mean", "--lr", "1e-3",
-            "--steps", steps, "--batch", 8, *more]
+@pytest.fixture(scope="session")
+def two(tmp_path_factory):
+    """Data and lexicons of Swahili and German, for the teacher of `work`."""
+    root = tmp_path_factory.mktemp("two")
+    make("study.collections", "prepare", "mini", "--smoke", "--langs", "sw", "de", "--out", root / "data")
+    make("study.baselines", "lexicon", "--data", root / "data", "--out", root / "lexicon")
+    return root
 
 
-def search(work, students, out):
-    return ["optical.py", "search", "--data", work / "data", "--teacher", work / "teacher", "--cache",
-            work / "vectors", "--students", students, "--out", out, "--methods", "optical", "mean", "english"]
+def options(work, *more, data=None):
+    """Options that every command which trains students takes."""
+    return ["--data", data or work / "data", "--teacher", work / "teacher", "--cache", work / "vectors",
+            "--steps", 2, "--batch", 8, "--device", "cpu", *more]
 
 
 def runs(folder):
-    return {path.name: path.read_bytes() for path in sorted(folder.rglob("*.trec"))}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(Path(folder).rglob("*.trec"))}

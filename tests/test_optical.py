@@ -1,30 +1,39 @@
-"""optical.py: the encoder, the score, the objectives, training that resumes, exact search."""
+"""optical.py: encoder, score, objectives, training, search; pre-training and what experiments keep."""
 import json
 import math
 import os
-import shutil
 import subprocess
 import sys
+from argparse import Namespace
+from functools import partial
 
 import numpy as np
 import pytest
-import tokenizers
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from torch._dynamo.utils import counters
 from transformers import (AutoModel, AutoTokenizer, BertConfig, BertModel, GPT2Config, GPT2Model,
                           PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel)
 
+import evaluate
 import optical
+import ot
 from conftest import ROOT
+from study import experiment, students
 
-TEXTS = ["the farmer sold a goat", "mkulima aliuza mbuzi", "a goat",
-         "the old teacher bought three big books today", "शेतकऱ्याने शेळी विकली",
-         "books and goats and farmers", "the teacher", "mwalimu alinunua vitabu vitatu"]
+TEXTS = ["the farmer sold a goat", "mkulima aliuza mbuzi", "a goat", "शेतकऱ्याने शेळी विकली", "the teacher",
+         "the old teacher bought three big books today", "books and goats", "mwalimu alinunua vitabu vitatu"]
+WHO = {"the farmer": "mkulima", "the teacher": "mwalimu", "the doctor": "daktari", "the child": "mtoto"}
+DID = {"sold": "aliuza", "bought": "alinunua", "saw": "aliona"}
+WHAT = {"a goat": "mbuzi", "three books": "vitabu vitatu", "a big house": "nyumba kubwa"}
+PAIRS = [(f"{a} {b} {c}", f"{WHO[a]} {DID[b]} {WHAT[c]}") for a in WHO for b in DID for c in WHAT]
+DOCS, QUERIES = ({f"{x}{i:02}": pair[side] for i, pair in enumerate(PAIRS)} for side, x in enumerate("dq"))
 
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tokenizer")
-    optical.train_tokenizer(TEXTS * 3, 200, folder)
+    students.train_tokenizer(TEXTS * 3, 200, folder)
     return AutoTokenizer.from_pretrained(folder)
 
 
@@ -32,9 +41,7 @@ def tiny(tokenizer, dim=16, seed=0, **kwargs):
     torch.manual_seed(seed)
     config = BertConfig(vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
                         intermediate_size=64, max_position_embeddings=128)
-    encoder = optical.Encoder(BertModel(config), tokenizer, dim, **kwargs).eval()
-    optical.set_dropout(encoder, 0.0)
-    return encoder
+    return optical.Encoder(BertModel(config, add_pooling_layer=False), tokenizer, dim, **kwargs).eval()
 
 
 def unit(*shape, seed=0):
@@ -46,156 +53,119 @@ def ragged_mask(lengths, width):
     return torch.arange(width) < torch.tensor(lengths)[:, None]
 
 
+def losses(folder, key="loss"):
+    return [json.loads(line)[key] for line in (folder / "train.jsonl").read_text().splitlines()]
+
+
+def lowered(folder, share):
+    return np.mean(losses(folder)[-5:]) < share * np.mean(losses(folder)[:5])
+
+
 # ---------------------------------------------------------------------------------------- the score
-
-def test_maxsim_by_hand():
-    q = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
-    d = torch.tensor([[[0.6, 0.8], [1.0, 0.0]]])
-    assert optical.maxsim(q, torch.ones(1, 2).bool(), d, torch.ones(1, 2).bool()).item() == pytest.approx(1.8)
-
-
-def test_maxsim_equals_loops_over_real_tokens():
-    q, d, qn, dn = unit(3, 5, 8), unit(4, 6, 8, seed=1), [5, 1, 3], [6, 2, 1, 4]
-    got = optical.maxsim(q, ragged_mask(qn, 5), d, ragged_mask(dn, 6))
-    for i in range(3):
-        for j in range(4):
-            want = sum(max(float(q[i, n] @ d[j, m]) for m in range(dn[j])) for n in range(qn[i]))
-            assert got[i, j].item() == pytest.approx(want, abs=1e-5)
-
-
-def test_padding_never_wins_when_every_real_similarity_is_negative():
-    q, d = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[-1.0, 0.0], [0.0, 0.0]]])
-    assert optical.maxsim(q, torch.ones(1, 1).bool(), d, torch.tensor([[True, False]])).item() == -1.0
-
-
-def test_maxsim_gradient_is_that_of_central_differences():
-    q, d = unit(2, 3, 4).double(), unit(2, 3, 4, seed=3).double()
-    mask = ragged_mask([3, 2], 3)
-    inputs = q.requires_grad_(), d.requires_grad_()
-    assert torch.autograd.gradcheck(lambda a, b: reference_maxsim(a, mask, b, mask), inputs)
-    a, b = q.detach().float().requires_grad_(), d.detach().float().requires_grad_()
-    optical.maxsim(a, mask, b, mask).sum().backward()
-    reference_maxsim(q, mask, d, mask).sum().backward()
-    assert torch.allclose(a.grad.double(), q.grad, atol=1e-6)
-    assert torch.allclose(b.grad.double(), d.grad, atol=1e-6)
-
-
-def test_the_gradient_of_the_maxima_is_autograds_own():
-    leaves, mask = [unit(3, 4, 8, seed=1), unit(5, 6, 8, seed=2)], ragged_mask([6, 1, 3, 6, 2], 6)
-    weight = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(3))
-    found = []
-    for function in (optical.token_maxima, lambda q, d, mask: torch.einsum("qnh,dlh->qndl", q, d).masked_fill(
-            ~mask, -torch.inf).amax(-1)):
-        q, d = (leaf.clone().requires_grad_() for leaf in leaves)
-        best = function(q, d, mask)
-        (best * weight).sum().backward()
-        found.append((best.detach(), q.grad, d.grad))
-    for ours, autograd in zip(*found):
-        assert torch.allclose(ours, autograd, atol=1e-6)
-    q, d = leaves[0], leaves[1].clone().requires_grad_()
-    optical.token_maxima(q, d[:, :1].expand(-1, 6, -1), mask).sum().backward()       # six equal tokens
-    assert torch.allclose(d.grad[:, 0], q.sum((0, 1)).expand(5, -1), atol=1e-5)
-
-
 def reference_maxsim(q, q_mask, d, d_mask):
-    rows = []
-    for i in range(len(q)):
-        rows.append([sum((q[i, n] @ d[j][d_mask[j]].T).max() for n in range(q.shape[1]) if q_mask[i, n])
-                     for j in range(len(d))])
-    return torch.stack([torch.stack(row) for row in rows])
+    return torch.stack([torch.stack([sum((token @ doc[real].T).max() for token in query[mask])
+                                     for doc, real in zip(d, d_mask)]) for query, mask in zip(q, q_mask)])
+
+
+def test_maxsim_by_hand_and_padding_never_wins_when_every_real_similarity_is_negative():
+    q, d, both = torch.eye(2)[None], torch.tensor([[[0.6, 0.8], [1.0, 0.0]]]), torch.ones(1, 2).bool()
+    assert optical.maxsim(q, both, d, both).item() == pytest.approx(1.8)
+    d = torch.tensor([[[-1.0, 0.0], [0.0, 0.0]]])
+    assert optical.maxsim(q[:, :1], both[:, :1], d, torch.tensor([[True, False]])).item() == -1.0
+
+
+def test_maxsim_and_its_gradient_are_those_of_loops_over_real_tokens_whose_gradient_is_that_of_differences():
+    q, d = unit(3, 5, 8).double().requires_grad_(), unit(20, 6, 8, seed=1).double().requires_grad_()
+    q_mask, d_mask = ragged_mask([5, 1, 3], 5), ragged_mask([6, 2, 1, 4] * 5, 6)             # two blocks
+    some = [x[:2].detach().requires_grad_() for x in (q, d)]
+    assert torch.autograd.gradcheck(lambda a, b: reference_maxsim(a, q_mask[:2], b, d_mask[:2]), some)
+    a, b = (x.detach().float().requires_grad_() for x in (q, d))
+    got, want = optical.maxsim(a, q_mask, b, d_mask), reference_maxsim(q, q_mask, d, d_mask)
+    (got * got).sum().backward()
+    (want * want).sum().backward()
+    for ours, loops in ((got, want), (a.grad, q.grad), (b.grad, d.grad)):
+        assert torch.allclose(ours.double(), loops, atol=1e-5)
 
 
 # -------------------------------------------------------------------------------------- the encoder
-
 def test_vectors_have_unit_length_and_do_not_depend_on_padding(tokenizer):
     encoder = tiny(tokenizer)
-    rows = encoder.tokens(TEXTS, "query")
-    ids, mask = encoder.pad(rows)
-    with torch.no_grad():
-        together = encoder(ids, mask)
-        for i, row in enumerate(rows):
-            alone = encoder(*encoder.pad([row]))[0]
-            assert torch.allclose(together[i, :len(row)], alone, atol=1e-5)
-            assert torch.allclose(alone.norm(dim=-1), torch.ones(len(row)), atol=1e-5)
+    together, mask = encoder(TEXTS)
+    for i, text in enumerate(TEXTS):
+        alone, own = encoder([text])
+        assert own.all() and mask[i].sum() == own.sum()
+        assert torch.allclose(together[i, :own.sum()], alone[0], atol=1e-5)
+        assert torch.allclose(alone.norm(dim=-1), torch.ones(own.shape), atol=1e-5)
 
 
-def test_the_marker_stands_after_the_sentence_start_and_tells_queries_from_documents(tokenizer):
-    encoder = tiny(tokenizer)
-    query, doc = encoder.tokens(["a goat"], "query")[0], encoder.tokens(["a goat"], "doc")[0]
-    assert tokenizer.convert_ids_to_tokens(query.tolist())[:2] == ["[CLS]", "[unused0]"]
-    assert tokenizer.convert_ids_to_tokens(doc.tolist())[:2] == ["[CLS]", "[unused1]"]
-    assert (query[2:] == doc[2:]).all()
-
-
-def xlmr(dim=16):
-    """A tokenizer and an encoder of XLM-R's kind: <s> ... </s>, no unused tokens, pad id 1."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+def letters(template=None, **special):
+    """A tokenizer of letters, in which XLM-R's and decoders' are alike: no unused tokens, no mask token."""
     vocab = [(token, 0.0) for token in ("<s>", "<pad>", "</s>", "<unk>")]
-    vocab += [(c, -3.0) for c in "▁abcdefghijklmnopqrstuvwxyz."]
-    raw = Tokenizer(models.Unigram(vocab, unk_id=3))
+    raw = Tokenizer(models.Unigram(vocab + [(c, -3.0) for c in "▁abcdefghijklmnopqrstuvwxyz."], 3))
     raw.pre_tokenizer = pre_tokenizers.Metaspace()
-    raw.post_processor = processors.TemplateProcessing(single="<s> $A </s>",
-                                                       special_tokens=[("<s>", 0), ("</s>", 2)])
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<s>", cls_token="<s>",
-                                        eos_token="</s>", sep_token="</s>", pad_token="<pad>",
-                                        unk_token="<unk>")
+    if template:
+        raw.post_processor = processors.TemplateProcessing(template, special_tokens=[("<s>", 0), ("</s>", 2)])
     torch.manual_seed(0)
-    config = XLMRobertaConfig(vocab_size=len(vocab), hidden_size=32, num_hidden_layers=1,
-                              num_attention_heads=2, intermediate_size=64, max_position_embeddings=64,
-                              pad_token_id=1)
-    return optical.Encoder(XLMRobertaModel(config), tokenizer, dim).eval()
+    return PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<s>", eos_token="</s>", unk_token="<unk>",
+                                   **special)
 
 
-def test_markers_are_added_to_a_tokenizer_without_unused_tokens_and_start_as_the_sentence_start():
-    encoder = xlmr()
-    row = encoder.tokens([". a farm."], "query")[0]
-    assert encoder.tokenizer.convert_ids_to_tokens(row.tolist())[:3] == ["<s>", "[Q]", "▁"]
-    table = encoder.backbone.get_input_embeddings().weight
-    assert torch.equal(table[encoder.markers["query"]], table[0]) and len(table) == len(encoder.tokenizer)
+def xlmr():
+    config = XLMRobertaConfig(vocab_size=31, hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
+                              intermediate_size=64, max_position_embeddings=64, pad_token_id=1)
+    tokenizer = letters("<s> $A </s>", cls_token="<s>", sep_token="</s>", pad_token="<pad>")
+    return optical.Encoder(XLMRobertaModel(config), tokenizer, 16).eval()
+
+
+def test_a_marker_stands_after_the_sentence_start_and_is_an_unused_token_or_begins_as_that_start(tokenizer):
+    query, doc = (tiny(tokenizer).tokens(["a goat"], kind)[0] for kind in ("query", "doc"))
+    assert tokenizer.convert_ids_to_tokens(query[:2].tolist()) == ["[CLS]", "[unused0]"]
+    assert tokenizer.convert_ids_to_tokens(doc[:2].tolist()) == ["[CLS]", "[unused1]"]
+    assert (query[2:] == doc[2:]).all()
+    other = xlmr()
+    row, table = other.tokens([". a farm."], "query")[0], other.backbone.get_input_embeddings().weight
+    assert other.tokenizer.convert_ids_to_tokens(row[:3].tolist()) == ["<s>", "[Q]", "▁"]
+    assert torch.equal(table[other.markers["query"]], table[0]) and len(table) == len(other.tokenizer)
 
 
 @pytest.mark.parametrize("kind", ["bert", "xlmr"])
-def test_a_saved_encoder_comes_back_with_the_same_vectors_and_loads_as_a_plain_model(kind, tokenizer,
-                                                                                     tmp_path):
+def test_a_saved_encoder_has_the_same_vectors_and_loads_as_a_plain_model(kind, tokenizer, tmp_path):
     encoder = tiny(tokenizer, dim=8, query_tokens=12, augment=True) if kind == "bert" else xlmr()
     encoder.save(tmp_path)
-    again = optical.Encoder.load(tmp_path).eval()
-    rows = encoder.tokens(["a goat", "the farm"], "query")
+    again, rows = optical.Encoder.load(tmp_path), encoder.tokens(["a goat", "the farm"], "query")
     assert [r.tolist() for r in rows] == [r.tolist() for r in again.tokens(["a goat", "the farm"], "query")]
     with torch.no_grad():
-        assert torch.equal(encoder(*encoder.pad(rows)), again(*again.pad(rows)))
-        ids, mask = encoder.pad(rows)
+        assert torch.equal(encoder(rows)[0], again(rows)[0])
+        ids, mask = optical.pad(rows, "cpu", encoder.tokenizer.pad_token_id)
         plain = AutoModel.from_pretrained(tmp_path).eval()(input_ids=ids, attention_mask=mask.long())
         hidden = encoder.backbone(input_ids=ids, attention_mask=mask.long())
         assert torch.equal(plain.last_hidden_state, hidden.last_hidden_state)
-    config = json.loads((tmp_path / "config_sentence_transformers.json").read_text())
-    assert config["query_length"] == encoder.query_tokens
+    assert f'"query_length": {encoder.query_tokens},' in (tmp_path / optical.SETTINGS).read_text()
+
+
+def test_a_notebook_loads_an_encoder_and_asks_it_for_vectors(tokenizer, tmp_path):
+    tiny(tokenizer).backbone.save_pretrained(tmp_path)          # a folder of Hugging Face's: no projection
+    tokenizer.save_pretrained(tmp_path)
+    encoder = optical.Encoder.load(tmp_path, dim=8, doc_tokens=6)
+    vectors, mask = encoder(TEXTS)
+    assert vectors.shape == (*mask.shape, 8) and vectors.dtype == torch.float32 and mask.dtype == torch.bool
+    assert encoder(TEXTS, "doc")[1].shape == (8, 6) and not encoder.training
+    assert optical.Encoder.load(tmp_path, dim=0).projection.weight.equal(torch.eye(32))      # its own space
+    with pytest.raises(ValueError, match="nowhere: no encoder there .*; give a Hugging Face name, or"):
+        optical.Encoder.load(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("begins", [False, True])
-def test_a_decoder_is_an_encoder_too(begins, tmp_path):
-    """Like GPT-2's its tokenizer puts nothing first, or like Llama's the sentence-start token; no mask, no [CLS]."""
-    raw = tokenizers.Tokenizer(tokenizers.models.WordLevel({w: i for i, w in enumerate(
-        ["<s>", "<unk>", "a", "goat", "farm", "the"])}, unk_token="<unk>"))
-    raw.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    if begins:
-        raw.post_processor = tokenizers.processors.TemplateProcessing("<s> $A", special_tokens=[("<s>", 0)])
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<s>", eos_token="<s>", unk_token="<unk>")
-    torch.manual_seed(1)
-    model = GPT2Model(GPT2Config(vocab_size=6, n_embd=16, n_layer=2, n_head=2, n_positions=64))
-    encoder = optical.Encoder(model, tokenizer, 8).eval()
-    rows = encoder.tokens(["the goat", "a"], "query")
+def test_a_decoder_is_an_encoder_too_with_a_sentence_start_or_without(begins, tmp_path):
+    model = GPT2Model(GPT2Config(vocab_size=31, n_embd=16, n_layer=2, n_head=2, n_positions=64))
+    encoder = optical.Encoder(model, letters("<s> $A" if begins else None), 8).eval()
+    rows = encoder.tokens(["the", "a"], "query")
     assert [encoder.tokenizer.convert_ids_to_tokens(row.tolist()) for row in rows] == [
-        ["<s>"] * begins + ["[Q]", "the", "goat"], ["<s>"] * begins + ["[Q]", "a"]]
-    with torch.no_grad():
-        both, alone = encoder(*encoder.pad(rows)), encoder(*encoder.pad(rows[1:]))
-    assert torch.allclose(both[1, :len(rows[1])], alone[0], atol=1e-6)                   # padding is not seen
+        ["<s>"] * begins + ["[Q]", "▁", *word] for word in ("the", "a")]
     encoder.save(tmp_path)
-    again = optical.Encoder.load(tmp_path).eval()
-    with torch.no_grad():
-        assert torch.equal(again(*again.pad(rows)), both)
-    with pytest.raises(ValueError, match="no mask token .*; leave out --augment"):
-        optical.Encoder(model, tokenizer, 8, augment=True)
+    both, alone, again = encoder(rows)[0], encoder(["a"])[0], optical.Encoder.load(tmp_path)(rows)[0]
+    assert torch.allclose(both[1, :len(rows[1])], alone[0], atol=1e-6)                   # padding is not seen
+    assert torch.equal(again, both)
 
 
 def test_an_augmented_query_is_filled_with_mask_tokens_and_a_long_text_is_cut(tokenizer):
@@ -206,199 +176,30 @@ def test_an_augmented_query_is_filled_with_mask_tokens_and_a_long_text_is_cut(to
     assert tokenizer.convert_ids_to_tokens(int(encoder.tokens(["a goat " * 99], "doc", 7)[0][-1])) == "[SEP]"
 
 
-def test_the_tokenizer_keeps_the_vowel_signs_of_devanagari(tokenizer):
-    word = "शेतकऱ्याने"
-    assert "".join(tokenizer.tokenize(word)).replace("▁", "") == word
+def test_vectors_of_many_texts_equal_the_encoders_own(tokenizer):
+    encoder = tiny(tokenizer)
+    made = optical.Vectors.encode(encoder, dict(zip("abcdefgh", TEXTS)), "doc", batch_tokens=16)
+    vectors, mask = made.batch(np.array([3, 2, 0]), "cpu")
+    raw, own = (x.detach() for x in encoder.project(encoder.tokens([TEXTS[i] for i in (3, 2, 0)], "doc")))
+    assert made.ids == list("abcdefgh") and torch.equal(mask, own)
+    assert (vectors - torch.nn.functional.normalize(raw, dim=-1))[mask].abs().max() <= 1 / 4096 + 1e-5
+    assert made.norms[:made.offsets[1]] == pytest.approx(raw[2, own[2]].norm(dim=-1).numpy(), rel=1e-4)
 
 
-def test_the_tokenizer_is_the_same_in_every_process(tmp_path):
-    code = f"import sys, optical as o; o.train_tokenizer({TEXTS!r} * 3, 150, {str(tmp_path)!r}+sys.argv[1])"
-    for name, seed in (("/a", "1"), ("/b", "2")):
-        subprocess.run([sys.executable, "-c", code, name], cwd=ROOT, check=True,
+# ------------------------------------------------------------- pre-training, and what experiments keep
+def test_the_tokenizer_keeps_vowel_signs_and_is_the_same_in_every_process(tokenizer, tmp_path):
+    assert "".join(tokenizer.tokenize("शेतकऱ्याने")).replace("▁", "") == "शेतकऱ्याने"
+    code = f"import sys; from study import students as s; s.train_tokenizer({TEXTS!r} * 3, 150, sys.argv[1])"
+    for name, seed in (("a", "1"), ("b", "2")):
+        subprocess.run([sys.executable, "-c", code, tmp_path / name], cwd=ROOT, check=True,
                        env={**os.environ, "PYTHONHASHSEED": seed})
     assert (tmp_path / "a/tokenizer.json").read_bytes() == (tmp_path / "b/tokenizer.json").read_bytes()
 
 
-def test_vectors_on_disk_equal_the_encoders_own_and_belong_to_their_texts(tokenizer, tmp_path):
-    encoder = tiny(tokenizer)
-    stored = optical.Vectors.encode(tmp_path / "v", encoder, TEXTS, "doc", batch_tokens=16)
-    vectors, mask = stored.batch(np.array([3, 2, 0]), "cpu")
-    rows = encoder.tokens([TEXTS[i] for i in (3, 2, 0)], "doc")
-    with torch.no_grad():
-        want = encoder(*encoder.pad(rows))
-    assert mask.sum(1).tolist() == [len(r) for r in rows]
-    assert torch.allclose(vectors[mask], want[mask], atol=1e-3)
-    assert len(optical.Vectors.encode(tmp_path / "v", encoder, TEXTS, "doc")) == len(TEXTS)
-    with pytest.raises(ValueError, match="other texts"):
-        optical.Vectors.encode(tmp_path / "v", encoder, TEXTS[:3], "doc")
-
-
-def test_vectors_in_shards_are_those_of_one_and_an_encoding_goes_on_after_a_kill(tokenizer, tmp_path):
-    encoder, texts = tiny(tokenizer), [f"{t} {i}" for i in range(7) for t in TEXTS]
-    whole = optical.Vectors.encode(tmp_path / "v", encoder, texts, "doc")
-    parts = optical.Vectors.encode(tmp_path / "s", encoder, texts, "doc", shard_tokens=40)
-    assert len(whole.flats) == 1 and len(parts.flats) > 5 and len(parts) == len(texts)
-    assert all(0 < len(flat) <= 80 for flat in parts.flats) and parts.starts[-1] == len(texts)
-    index = np.random.default_rng(1).permutation(len(texts))
-    (a, mask), (b, same) = whole.batch(index, "cpu"), parts.batch(index, "cpu")
-    assert torch.equal(mask, same) and (a - b).abs().max() <= 1 / 2048        # padding may move a last bit
-    assert torch.allclose(whole.token_norms(index, mask), parts.token_norms(index, mask), rtol=1e-4)
-    queries, docids = {f"q{i}": t for i, t in enumerate(TEXTS)}, [f"d{i:02d}" for i in range(len(texts))]
-    one, many = (optical.search(encoder, queries, v, docids, chunk_tokens=50) for v in (whole, parts))
-    assert all(one[q].keys() == many[q].keys() for q in queries)
-    assert max(abs(one[q][d] - many[q][d]) for q in queries for d in docids) < 0.01
-    shutil.rmtree(tmp_path / "s" / "00002")                                   # a kill came before this one,
-    (tmp_path / "s" / "00002.part").mkdir()                                   # which was begun
-    before = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "s").iterdir() if p.name.isdigit()}
-    again = optical.Vectors.encode(tmp_path / "s", encoder, texts, "doc", shard_tokens=40)
-    now = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "s").iterdir() if p.name.isdigit()}
-    assert now.keys() - before.keys() == {"00002"} and all(now[name] == before[name] for name in before)
-    assert torch.equal(again.batch(index, "cpu")[0], b)
-    with pytest.raises(ValueError, match="made of other texts"):              # fewer texts, fewer shards
-        optical.Vectors.encode(tmp_path / "s", encoder, texts[:20], "doc", shard_tokens=40)
-
-
-def test_vectors_in_int8_are_near_and_their_products_exact(tokenizer, tmp_path):
-    encoder = tiny(tokenizer)
-    fine = optical.Vectors.encode(tmp_path / "f", encoder, TEXTS, "doc")
-    coarse = optical.Vectors.encode(tmp_path / "c", encoder, TEXTS, "doc", int8=True)
-    assert coarse.flats[0].dtype == np.int8 and coarse.flats[0].nbytes * 2 == fine.flats[0].nbytes
-    index = np.arange(len(TEXTS))
-    (a, mask), (b, _) = fine.batch(index, "cpu"), coarse.batch(index, "cpu")
-    assert (a - b).abs().max() <= 1 / 256 + 1 / 4096 and not b[~mask].any()
-    rows, queries = b[mask], optical.on_grid(unit(1, 50, b.shape[-1]))[0]
-    assert torch.equal((queries @ rows.T).double(), queries.double() @ rows.double().T)
-    assert optical.to_int8(torch.tensor([1.0, -1.0, 0.0, 0.5])).tolist() == [127, -127, 0, 64]
-    with pytest.raises(ValueError, match="made of other texts or by another model"):
-        optical.Vectors.encode(tmp_path / "f", encoder, TEXTS, "doc", int8=True)
-
-
-# --------------------------------------------------------------------------------------- objectives
-
-def test_tokens_on_disk_are_the_encoders_own_and_belong_to_their_texts(tokenizer, tmp_path):
-    encoder = tiny(tokenizer)
-    want = encoder.tokens(TEXTS, "query", 7)
-    (tmp_path / "t.part").mkdir()                                             # a kill left this behind
-    found = optical.Tokens.encode(tmp_path / "t", encoder, TEXTS, "query", 7, chunk=3)
-    assert len(found) == len(TEXTS) and all(np.array_equal(a, b) for a, b in zip(found, want, strict=True))
-    assert isinstance(found.flat, np.memmap) and found.lengths.tolist() == [len(row) for row in want]
-    few = found.take([5, 1]).take([1, 0, 1])
-    assert [few[i].tolist() for i in range(3)] == [want[i].tolist() for i in (1, 5, 1)]
-    assert few.lengths.tolist() == [len(want[i]) for i in (1, 5, 1)]
-    for texts, kind, limit in ((TEXTS[::-1], "query", 7), (TEXTS, "doc", 7), (TEXTS, "query", 8)):
-        with pytest.raises(ValueError, match="made of other texts or by another model"):
-            optical.Tokens.encode(tmp_path / "t", encoder, texts, kind, limit)
-    assert not (tmp_path / "t.part").exists()
-
-
-def sentence_pair_batch():
-    s, t = unit(3, 5, 8), unit(3, 4, 8, seed=1)
-    return s, ragged_mask([5, 2, 1], 5), t, ragged_mask([1, 4, 3], 4)
-
-
-def test_mean_loss_by_hand():
-    s, t = torch.tensor([[[1.0, 0.0], [9.0, 9.0]]]), torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
-    loss, _ = optical.mean_loss(s, torch.tensor([[True, False]]), t, torch.ones(1, 2).bool())
-    assert loss.item() == pytest.approx(0.5)  # (1 - .5)^2 + (0 - .5)^2
-
-
-def test_greedy_loss_equals_loops():
-    s, s_mask, t, t_mask = sentence_pair_batch()
-    want = np.mean([np.mean([min(1 - float(t[b, n] @ s[b, m]) for n in range(4) if t_mask[b, n])
-                             for m in range(5) if s_mask[b, m]]) for b in range(3)])
-    assert optical.greedy_loss(s, s_mask, t, t_mask)[0].item() == pytest.approx(want, abs=1e-6)
-
-
-def test_optical_loss_equals_a_float64_sinkhorn_in_loops():
-    s, s_mask, t, t_mask = sentence_pair_batch()
-    losses = []
-    for b in range(3):
-        cost = 1 - t[b][t_mask[b]].double() @ s[b][s_mask[b]].double().T
-        n, m = cost.shape
-        kernel = torch.exp(-cost / 0.1) / (n * m)
-        u, v = torch.ones(n).double(), torch.ones(m).double()
-        for _ in range(5000):
-            u, v = (1 / n) / (kernel @ v), (1 / m) / (kernel.T @ ((1 / n) / (kernel @ v)))
-        losses.append(float((u[:, None] * kernel * v * cost).sum()))
-    got = optical.optical_loss(s, s_mask, t, t_mask, epsilon=0.1)[0].item()
-    assert got == pytest.approx(np.mean(losses), abs=3e-4)         # its plan's marginals may be 1e-4 off
-
-
-def test_the_gradient_of_the_optical_loss_is_the_plan_times_the_teacher_vectors():
-    import ot
-    s, s_mask, t, t_mask = sentence_pair_batch()
-    s = s.requires_grad_()
-    optical.optical_loss(s, s_mask, t, t_mask)[0].backward()
-    cost = ot.cosine_cost(t, s.detach())
-    plan = ot.sinkhorn(cost, ot.uniform_marginal(t_mask), ot.uniform_marginal(s_mask), 0.1, max_iter=100,
-                       tol=1e-4, warn=False).plan
-    raw = -torch.einsum("bnm,bnh->bmh", plan, t) / 3
-    radial = (raw * s.detach()).sum(-1, keepdim=True) * s.detach()   # cosine_cost normalises: none along s
-    assert torch.allclose(s.grad, raw - radial, atol=1e-5)
-    assert (s.grad[~s_mask] == 0).all()
-
-
-@pytest.mark.parametrize("loss", [optical.optical_loss, optical.mean_loss, optical.greedy_loss])
-def test_padding_changes_no_objective(loss):
-    s, s_mask, t, t_mask = sentence_pair_batch()
-    want = loss(s, s_mask, t, t_mask)[0].item()
-    wide = lambda x, fill: torch.cat([x, torch.full((3, 2, *x.shape[2:]), fill, dtype=x.dtype)], 1)
-    got = loss(wide(s, 0.3), wide(s_mask, False), wide(t, -0.7), wide(t_mask, False))[0].item()
-    assert got == pytest.approx(want, abs=1e-5)
-    alone = np.mean([loss(s[b:b + 1, :int(s_mask[b].sum())], s_mask[b:b + 1, :int(s_mask[b].sum())],
-                          t[b:b + 1, :int(t_mask[b].sum())], t_mask[b:b + 1, :int(t_mask[b].sum())])[0].item()
-                     for b in range(3)])
-    assert alone == pytest.approx(want, abs=1e-5)
-
-
-@pytest.mark.parametrize("loss", [optical.optical_loss, optical.mean_loss, optical.greedy_loss])
-def test_word_order_changes_no_objective(loss):
-    s, t = unit(1, 5, 8), unit(1, 4, 8, seed=1)
-    ones = lambda x: torch.ones(x.shape[:2]).bool()
-    want = loss(s, ones(s), t, ones(t))[0].item()
-    got = loss(s[:, [4, 2, 0, 1, 3]], ones(s), t[:, [3, 0, 2, 1]], ones(t))[0].item()
-    assert got == pytest.approx(want, abs=1e-5)
-
-
-def test_greedy_is_content_when_every_student_token_sits_on_one_teacher_token_and_optical_is_not():
-    t = torch.eye(4)[None]
-    collapsed = t[:, :1].expand(1, 4, 4)
-    ones = torch.ones(1, 4).bool()
-    assert optical.greedy_loss(collapsed, ones, t, ones)[0].item() == pytest.approx(0.0, abs=1e-6)
-    assert optical.optical_loss(collapsed, ones, t, ones)[0].item() == pytest.approx(0.75, abs=1e-4)
-
-
-def test_contrastive_loss_equals_loops_and_a_repeated_sentence_is_no_negative():
-    s, s_mask, d, d_mask = sentence_pair_batch()
-    same = torch.eye(3).bool()
-    same[0, 1] = same[1, 0] = True
-    score = reference_maxsim(s, s_mask, d, d_mask) / s_mask.sum(1, keepdim=True) / 0.05
-    want = 0.0
-    for b in range(3):
-        rivals = [score[b, k].item() for k in range(3) if k == b or not same[b, k]]
-        want -= score[b, b].item() - math.log(sum(math.exp(r) for r in rivals))
-    assert optical.contrastive_loss(s, s_mask, d, d_mask, same)[0].item() == pytest.approx(want / 3, abs=1e-3)
-
-
-def test_teacher_loss_leaves_other_relevant_documents_out(tokenizer):
-    encoder = tiny(tokenizer)
-    q, d = encoder.tokens(TEXTS[:2], "query"), encoder.tokens(TEXTS[:3], "doc")
-    none = torch.zeros(2, 3).bool()
-    other = none.clone()
-    other[0, 2] = True
-    with torch.no_grad():
-        full = optical.teacher_loss(encoder, q, d, torch.tensor([0, 1]), none)[0]
-        less = optical.teacher_loss(encoder, q, d, torch.tensor([0, 1]), other)[0]
-    assert less < full
-
-
-def test_masking_follows_bert(tokenizer):
-    ids = torch.full((400, 50), 20)
-    mask = torch.ones_like(ids).bool()
-    mask[:, 40:] = False
+def test_masking_follows_bert():
+    ids, mask = torch.full((400, 50), 20), ragged_mask([40] * 400, 50)
     ids[:, 0] = 2
-    generator = torch.Generator().manual_seed(0)
-    out, chosen = optical.mask_tokens(ids, mask, 100, 4, 6, generator)
+    out, chosen = students.mask_tokens(ids, mask, 100, 4, 6, torch.Generator().manual_seed(0))
     assert not chosen[:, 40:].any() and not chosen[:, 0].any()
     assert chosen[:, 1:40].float().mean().item() == pytest.approx(0.15, abs=0.01)
     assert (out[chosen] == 4).float().mean().item() == pytest.approx(0.8, abs=0.02)
@@ -406,25 +207,146 @@ def test_masking_follows_bert(tokenizer):
     assert (out[~chosen] == ids[~chosen]).all()
 
 
-# ----------------------------------------------------------------------------------------- training
+def test_pretraining_lowers_its_loss_and_makes_an_encoder(tmp_path):
+    (tmp_path / "text").write_text("".join(f"{text}\n" for pair in PAIRS for text in pair))
+    (tmp_path / "collection.json").write_text('{"version": 1, "langs": {}, "pretrain": "text"}')
+    argv = "pretrain --vocab 150 --hidden 32 --layers 1 --steps 40 --batch 32 --log-every 1 --device cpu"
+    assert students.main([*argv.split(), "--data", str(tmp_path), "--out", str(tmp_path / "encoder")]) == 0
+    assert lowered(tmp_path / "encoder", 0.95) and len(losses(tmp_path / "encoder")) == 40
+    assert json.loads((tmp_path / "encoder" / "done.json").read_text())["sentences"] == 72
+    assert optical.Encoder.load(tmp_path / "encoder", dim=8)(["a goat"])[0].shape[2] == 8
 
+
+def test_kept_vectors_are_the_encoders_own_made_once_and_belong_to_texts_and_weights(tokenizer, tmp_path):
+    encoder, encode, asked = tiny(tokenizer), experiment.keeper(tmp_path, "v"), []
+    want, tokens = optical.Vectors.encode(encoder, TEXTS, "doc"), encoder.tokens
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "PART", 3)                                     # three texts at a time
+        patch.setattr(encoder, "tokens", lambda *args: asked.append(1) or tokens(*args))
+        for kept in (encode(encoder, TEXTS, "doc"), encode(encoder, dict(zip("abcdefgh", TEXTS)), "doc")):
+            assert isinstance(kept.flat, np.memmap) and kept.offsets.tolist() == want.offsets.tolist()
+            assert np.abs(kept.flat - want.flat).max() <= 1 / 2048               # padding may move a last bit
+            assert kept.norms == pytest.approx(want.norms, rel=1e-5)
+    assert len(asked) == 3 and len(list(tmp_path.iterdir())) == 1 and kept.ids == list("abcdefgh")
+    for other, *asked in ((encoder, TEXTS[:1], "doc"), (encoder, TEXTS, "query"), (encoder, TEXTS, "doc", 5),
+                          (tiny(tokenizer, seed=1), TEXTS, "doc")):
+        assert np.array_equal(encode(other, *asked).flat, optical.Vectors.encode(other, *asked).flat)
+    assert len(list(tmp_path.iterdir())) == 5 and not list(tmp_path.glob("*.tmp"))
+
+
+def test_an_experiment_is_there_whole_or_not_and_other_settings_are_refused_by_name(tmp_path):
+    (tmp_path / "collection.json").write_text("{}")
+    args, out = Namespace(data=str(tmp_path), device="cpu", seed=1, out="a"), tmp_path / "x"
+    begin = partial(experiment.open_experiment, out, args)
+    (begin(lr=0.1) / "lost").touch()
+    part = begin(lr=0.1)
+    assert not (part / "lost").exists()                                 # without a checkpoint it begins anew
+    (part / "checkpoint.pt").touch()
+    args.out = "b"                                                      # where it lies is no setting
+    assert begin(lr=0.1) == part and (part / "checkpoint.pt").exists() and not out.exists()
+    with pytest.raises(ValueError, match=r"x\.part/args\.json: was made with lr=0\.1, now it is 0\.2; del"):
+        begin(lr=0.2)
+    assert experiment.close_experiment(part, out, {"a": 1}) == {"a": 1} and begin(lr=0.1) is None
+    assert sorted(path.name for path in out.iterdir()) == ["args.json", "done.json"] and not part.exists()
+    (tmp_path / "collection.json").write_text("{} ")
+    with pytest.raises(ValueError, match="x/args.json: was made with data_sha256="):
+        begin(lr=0.1)
+
+
+# --------------------------------------------------------------------------------------- objectives
+def batch_of(*sides):
+    return optical.Batch(*sides, same=torch.eye(len(sides[0])).bool(), index=None, norms=None)
+
+
+S, S_MASK = unit(3, 5, 8), ragged_mask([5, 2, 1], 5)
+T, T_MASK = unit(3, 4, 8, seed=1), ragged_mask([1, 4, 3], 4)
+BATCH = batch_of(S, S_MASK, T, T_MASK)
+
+
+def test_mean_loss_by_hand_and_greedy_loss_in_loops():
+    s, t = torch.tensor([[[1.0, 0.0], [9.0, 9.0]]]), torch.eye(2)[None]
+    loss, _ = optical.mean_loss(batch_of(s, torch.tensor([[True, False]]), t, torch.ones(1, 2).bool()))
+    assert loss.item() == pytest.approx(0.5)  # (1 - .5)^2 + (0 - .5)^2
+    want = np.mean([np.mean([min(1 - float(T[b, n] @ S[b, m]) for n in range(4) if T_MASK[b, n])
+                             for m in range(5) if S_MASK[b, m]]) for b in range(3)])
+    assert optical.greedy_loss(BATCH)[0].item() == pytest.approx(want, abs=1e-6)
+
+
+def test_optical_loss_equals_a_float64_sinkhorn_in_loops():
+    want = []
+    for b in range(3):
+        cost = 1 - T[b][T_MASK[b]].double() @ S[b][S_MASK[b]].double().T
+        n, m = cost.shape
+        kernel = torch.exp(-cost / 0.1) / (n * m)
+        u, v = torch.ones(n).double(), torch.ones(m).double()
+        for _ in range(5000):
+            u, v = (1 / n) / (kernel @ v), (1 / m) / (kernel.T @ ((1 / n) / (kernel @ v)))
+        want.append(float((u[:, None] * kernel * v * cost).sum()))
+    assert optical.optical_loss(BATCH, epsilon=0.1)[0].item() == pytest.approx(np.mean(want), abs=3e-4)
+
+
+def test_the_gradient_of_the_optical_loss_is_the_plan_times_the_teacher_vectors():
+    s = S.clone().requires_grad_()
+    optical.optical_loss(BATCH._replace(student=s))[0].backward()
+    plan = ot.sinkhorn(ot.cosine_cost(T, S), ot.uniform_marginal(T_MASK), ot.uniform_marginal(S_MASK), 0.05,
+                       max_iter=100, tol=1e-4, warn=False).plan
+    raw = -torch.einsum("bnm,bnh->bmh", plan, T) / 3
+    radial = (raw * S).sum(-1, keepdim=True) * S                 # cosine_cost normalises: none along s
+    assert torch.allclose(s.grad, raw - radial, atol=1e-5)
+    assert (s.grad[~S_MASK] == 0).all()
+
+
+@pytest.mark.parametrize("loss", [optical.optical_loss, optical.mean_loss, optical.greedy_loss])
+def test_neither_padding_nor_word_order_changes_an_objective(loss):
+    want = loss(BATCH)[0].item()
+    wide = lambda x, fill: torch.cat([x, torch.full((3, 2, *x.shape[2:]), fill, dtype=x.dtype)], 1)
+    padded = batch_of(wide(S, 0.3), wide(S_MASK, False), wide(T, -0.7), wide(T_MASK, False))
+    mixed = batch_of(*(x[:, torch.arange(x.shape[1]).flip(0)] for x in padded[:4]))
+    assert [loss(b)[0].item() for b in (padded, mixed)] == pytest.approx([want, want], abs=1e-5)
+    alone = [loss(batch_of(*(x[b:b + 1, :n] for x, n in zip(BATCH[:4], (m, m, n, n)))))[0].item()
+             for b, (m, n) in enumerate(zip(S_MASK.sum(1), T_MASK.sum(1)))]
+    assert np.mean(alone) == pytest.approx(want, abs=1e-5)
+
+
+def test_greedy_is_content_when_every_student_token_sits_on_one_teacher_token_and_optical_is_not():
+    t, ones = torch.eye(4)[None], torch.ones(1, 4).bool()
+    collapsed = batch_of(t[:, :1].expand(1, 4, 4), ones, t, ones)
+    assert optical.greedy_loss(collapsed)[0].item() == pytest.approx(0.0, abs=1e-6)
+    assert optical.optical_loss(collapsed)[0].item() == pytest.approx(0.75, abs=1e-4)
+
+
+def test_contrastive_loss_equals_loops_and_a_repeated_sentence_is_no_negative():
+    same = torch.tensor([[True, True, False], [True, True, False], [False, False, True]])
+    score, want = reference_maxsim(S, S_MASK, T, T_MASK) / S_MASK.sum(1, keepdim=True) / 0.05, 0.0
+    for b in range(3):
+        rivals = [score[b, k].item() for k in range(3) if k == b or not same[b, k]]
+        want -= score[b, b].item() - math.log(sum(math.exp(r) for r in rivals))
+    assert optical.contrastive_loss(BATCH._replace(same=same))[0].item() == pytest.approx(want / 3, abs=1e-3)
+
+
+def test_documents_of_a_batch_come_once_and_the_loss_leaves_other_relevant_ones_out():
+    batch = [("q1", "a", ["x", "y"]), ("q2", "b", ["a", "x"]), ("q3", "a", [])]
+    relevant = {"q1": {"a", "b"}, "q2": {"b"}, "q3": {"a"}}
+    names, target, other = optical.documents_of(batch, relevant, 2, np.random.default_rng(0))
+    assert sorted(names) == ["a", "b", "x", "y"] and [names[i] for i in target] == ["a", "b", "a"]
+    assert [[names[i] for i in row.nonzero()[:, 0]] for row in other] == [["b"], [], []]
+    assert optical.documents_of(batch, relevant, 0, np.random.default_rng(0))[0] == ["a", "b"]
+    scores, third = torch.tensor([[1.0, 2.0, 0.0]] * 2), torch.tensor([[False, True, False], [False] * 3])
+    loss, stats = optical.ranking_loss(scores, torch.tensor([0, 1]), third)
+    want = math.log(1 + math.exp(-1)) + math.log(1 + math.exp(-1) + math.exp(-2))
+    assert loss.item() == pytest.approx(want / 2) and stats["accuracy"] == 1
+
+
+# ----------------------------------------------------------------------------------------- training
 def test_batches_are_pure_of_even_size_cover_every_epoch_and_waste_little():
     lengths = np.random.default_rng(0).integers(4, 64, 5000)
-    batches = optical.length_batches(lengths, 64, 200, seed=3)
-    again = optical.length_batches(lengths, 64, 200, seed=3)
+    batches, again = (optical.length_batches(lengths, 64, 200, seed=3) for _ in range(2))
     assert all((a == b).all() for a, b in zip(batches, again)) and len(batches) == 200
-    assert {len(b) for b in batches} == {64}
-    first = np.concatenate(batches[:76])
-    assert len(set(first.tolist())) == len(first)
-    padded = sum(len(b) * lengths[b].max() for b in batches)
-    assert 1 - sum(lengths[b].sum() for b in batches) / padded < 0.10
-    assert len(optical.length_batches([3, 4, 5], 64, 2, 0)[0]) == 3
-
-
-def test_token_batches_hold_every_text_once_within_the_budget():
-    lengths = np.random.default_rng(1).integers(1, 90, 500)
+    assert {len(b) for b in batches} == {64} and len(set(np.concatenate(batches[:76]))) == 76 * 64
+    assert sum(lengths[b].sum() for b in batches) / sum(64 * lengths[b].max() for b in batches) > 0.9
+    assert [len(b) for b in optical.length_batches([3, 4, 5], 64, 2, 0)] == [3, 3]     # larger than the data
     batches = optical.token_batches(lengths, 400)
-    assert sorted(np.concatenate(batches).tolist()) == list(range(500))
+    assert sorted(np.concatenate(batches)) == list(range(5000))
     assert all(len(b) * lengths[b].max() <= 400 for b in batches)
 
 
@@ -440,150 +362,115 @@ class Line(torch.nn.Module):
     def __init__(self):
         super().__init__()
         torch.manual_seed(0)
-        self.weight = torch.nn.Parameter(torch.randn(6, 1))
+        self.weight, self.frozen = (torch.nn.Parameter(torch.randn(6, 1), learns) for learns in (True, False))
 
-    def loss(self, index, step):
+    def loss(self, index, step, dropout=0.5):
         x = torch.arange(24.0).view(4, 6)[index % 4] / 24
-        y = torch.nn.functional.dropout(x, 0.5) @ self.weight
+        y = torch.nn.functional.dropout(x, dropout) @ self.weight
         return (y - 1).pow(2).mean(), {"tokens": len(index)}
 
 
-class Cut(Exception):
-    pass
+def test_a_killed_training_resumes_bit_for_bit_from_a_checkpoint_of_what_is_trained_and_no_more(tmp_path):
+    batches, steps = optical.length_batches([1] * 16, 4, 20, 0), []
 
-
-def test_a_killed_training_resumes_bit_for_bit(tmp_path):
-    batches = optical.length_batches([1] * 16, 4, 20, 0)
-    whole = Line()
-    (tmp_path / "a").mkdir()
-    optical.fit(whole, batches, whole.loss, tmp_path / "a", 0.1, log_every=1)
-    (tmp_path / "b").mkdir()
-    cut = Line()
-
-    def until_12(index, step):
-        if step == 12:
-            raise Cut
-        return cut.loss(index, step)
-    with pytest.raises(Cut):
-        optical.fit(cut, batches, until_12, tmp_path / "b", 0.1, log_every=1, save_every_s=0)
-    resumed = Line()
-    torch.manual_seed(99)
-    steps = []
-    optical.fit(resumed, batches, lambda i, s: (steps.append(s), resumed.loss(i, s))[1], tmp_path / "b", 0.1,
-                log_every=1)
-    assert steps[0] > 0 and torch.equal(whole.weight, resumed.weight)
-    losses = [[line["loss"] for line in optical.read_jsonl(tmp_path / x / "train.jsonl")] for x in "ab"]
-    assert losses[0] == losses[1] and len(losses[0]) == 20
+    def train(name, cut=20, seed=0, **how):
+        def loss(index, step):
+            steps.append(step)
+            return model.loss(index, step) if step < cut else 1 / 0
+        model = Line()
+        torch.manual_seed(seed)
+        (tmp_path / name).mkdir(exist_ok=True)
+        optical.fit(model, batches, loss, tmp_path / name, 0.1, log_every=1, **how)
+        return model.weight, losses(tmp_path / name)
+    whole = train("a")
+    with pytest.raises(ZeroDivisionError):
+        train("b", cut=12, save_every_s=0)
+    assert list(torch.load(tmp_path / "b" / "checkpoint.pt")["model"]) == ["weight"]
+    with open(tmp_path / "b" / "train.jsonl", "a") as log:                       # lines after the checkpoint
+        log.write('{"step": 12, "loss": 9.0}\n{"step": 13, "lo')
+    resumed = train("b", seed=99)
+    assert steps == [*range(20), *range(13), *range(12, 20)] and len(whole[1]) == 20
+    assert torch.equal(resumed[0], whole[0]) and resumed[1] == whole[1]
 
 
 def test_accumulated_gradients_equal_the_big_batch(tmp_path):
-    results = []
+    found = []
     for parts in (1, 3):
-        model = Line()
-        folder = tmp_path / str(parts)
-        folder.mkdir()
-        x = torch.arange(24.0).view(4, 6)
-        plain = lambda index, step: ((x[index % 4] @ model.weight - 1).pow(2).mean(), {"tokens": len(index)})
-        optical.fit(model, [np.arange(8)] * 5, plain, folder, 0.01, accumulate=parts, clip=1e9)
-        results.append(model.weight.detach())
-    assert torch.allclose(*results, atol=1e-6)
-
-
-def test_two_processes_train_as_one_with_two_parts_a_batch(tmp_path):
-    argv = ["data.py", "prepare", "mini", "--smoke", "--langs", "sw", "--out", str(tmp_path / "data")]
-    assert subprocess.run([sys.executable, *argv], cwd=ROOT, stdout=subprocess.DEVNULL).returncode == 0
-    two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    for name, program, parts in (("one", [sys.executable], 2), ("two", two, 1)):
-        for command in (["pretrain", "--vocab", 500, "--hidden", 32, "--layers", 1, "--ffn", 3, "--steps", 4,
-                         "--batch", 7, "--out", tmp_path / name / "encoder"],
-                        ["teacher", "--encoder", tmp_path / name / "encoder", "--dim", 16, "--steps", 5, "--batch",
-                         6, "--out", tmp_path / name / "teacher"]):
-            argv = [*program, "optical.py", *command, "--data", tmp_path / "data", "--accumulate", parts,
-                    "--log-every", 1, "--device", "cpu", "--threads", 1, "--precision", "float32"]
-            done = subprocess.run([*map(str, argv)], cwd=ROOT, capture_output=True, text=True)
-            assert done.returncode == 0, done.stderr
-    for kind in ("encoder", "teacher"):
-        logs = [optical.read_jsonl(tmp_path / name / kind / "train.jsonl") for name in ("one", "two")]
-        same = [key for key in logs[0][0] if key not in ("seconds", "tokens_per_s", "memory_gb")]
-        assert len(logs[0]) == len(logs[1]) > 3 and "loss" in same and "grad_norm" in same
-        for a, b in zip(*logs):
-            assert [a[key] for key in same] == pytest.approx([b[key] for key in same], rel=1e-6)
-        weights = [(tmp_path / name / kind / "model.safetensors").read_bytes() for name in ("one", "two")]
-        assert weights[0] == weights[1]                                          # bit for bit
-        assert json.loads((tmp_path / "one" / kind / "config.json").read_text())["intermediate_size"] == 96
-        assert not (tmp_path / "two" / (kind + ".part")).exists()
-    done = subprocess.run([*two, "optical.py", "subwords", "--data", tmp_path / "data", "--teacher", tmp_path / "one" /
-                           "teacher", "--out", tmp_path / "x.json"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode != 0 and "subwords under torchrun: only pretrain and teacher" in done.stderr
-
-
-@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a compiler")
-def test_a_compiled_training_step_has_the_same_gradients_and_what_trains_nothing_is_as_before(
-        tokenizer, tmp_path, monkeypatch):
-    from torch._dynamo.utils import counters
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    batches = [[np.arange(7, 7 + n, dtype=np.int32) for n in lengths] for lengths in ((5, 3, 9), (17, 4, 2), (6, 6, 7))]
-    for seed in (1, 2):                                # a second encoder, as the next student of a process
-        plain, quick = tiny(tokenizer, seed=seed), tiny(tokenizer, seed=seed)
-        counters.clear()
-        quick.compile_training()
-        assert list(quick.state_dict()) == list(plain.state_dict())
-        for rows in batches:
-            grads = []
-            for encoder in (plain.train(), quick.train()):
-                encoder.zero_grad()
-                encoder(*encoder.pad(rows))[..., 0].sum().backward()
-                grads.append({name: torch.zeros_like(p) if p.grad is None else p.grad.clone()      # BERT's pooler
-                              for name, p in encoder.named_parameters()})
-            assert sum(bool(grad.any()) for grad in grads[0].values()) > 30
-            for name, own in grads[0].items():
-                assert torch.allclose(own, grads[1][name], rtol=1e-4, atol=1e-5), name
-        assert counters["stats"]["unique_graphs"] == 1               # of three lengths, and of this encoder
-        with torch.inference_mode():
-            assert torch.equal(plain.eval()(*plain.pad(rows)), quick.eval()(*quick.pad(rows)))
-        assert counters["stats"]["unique_graphs"] == 1
+        model, batches = Line(), [np.arange(8)] * 5
+        optical.fit(model, batches, partial(model.loss, dropout=0.0), tmp_path, 0.01, accumulate=parts)
+        found.append(losses(tmp_path) + losses(tmp_path, "grad_norm") + model.weight[:, 0].tolist())
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_step(tmp_path):
     model = Line()
-    with pytest.raises(ValueError, match=r"train\.jsonl: the loss of x is nan .* at step 0; lower --lr"):
+    with pytest.raises(ValueError, match=r"train\.jsonl: the loss of x is nan .* at step 0; lower the"):
         optical.fit(model, [np.arange(2)], lambda i, s: (model.weight.sum() * float("nan"), {"tokens": 1}),
                     tmp_path, 0.1, name="x")
 
 
-def test_a_batch_larger_than_the_data_trains_on_what_there_is(tmp_path):
-    model = Line()
-    optical.fit(model, optical.length_batches([1], 64, 3, 0), model.loss, tmp_path, 0.1)
-    assert len(optical.read_jsonl(tmp_path / "train.jsonl")) == 2  # steps 0 and 2
+def test_a_compiled_step_has_the_same_gradients_and_what_trains_nothing_is_as_before(tokenizer, monkeypatch):
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))     # needs no compiler
+    batches = [[np.arange(7, 7 + n, dtype=np.int32) for n in lengths] for lengths in ((5, 3, 9), (17, 4, 2))]
+    for seed in (1, 2):                                # a second encoder, as the next student of a process
+        plain, quick = (tiny(tokenizer, seed=seed).train() for _ in range(2))
+        counters.clear()
+        experiment.compiled(quick, Namespace(compile=True))
+        for rows in batches:
+            for encoder in (plain, quick):
+                encoder(rows)[0][..., 0].sum().backward()
+            for one, other in zip(plain.parameters(), quick.parameters()):
+                assert torch.allclose(one.grad, other.grad, rtol=1e-4, atol=1e-5)
+        with torch.inference_mode():
+            assert torch.equal(plain.eval()(rows)[0], quick.eval()(rows)[0])
+        assert counters["stats"]["unique_graphs"] == 1       # of two lengths, of this encoder
 
 
-# ------------------------------------------------------------------------------------------- search
+def test_a_teacher_learns_and_its_students_learn_from_pairs_alone_and_leave_it_as_it_is(tokenizer, tmp_path):
+    teacher, english = tiny(tokenizer), {f"q{d[1:]}": text for d, text in DOCS.items()}
+    triples, found = [(q, d, [other]) for q, d, other in zip(english, DOCS, reversed(DOCS))], {}
+    for name in ("teacher", *optical.OBJECTIVES):
+        (tmp_path / name).mkdir()
+    optical.train_teacher(teacher, english, DOCS, triples, 20, batch=8, lr=1e-3, folder=tmp_path / "teacher",
+                          log_every=1)
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    for name in optical.OBJECTIVES:
+        found[name], spent = optical.distil(teacher, PAIRS, name, 20, 8, folder=tmp_path / name,
+                                            training={"log_every": 1})
+    for name in ("teacher", *optical.OBJECTIVES):
+        assert lowered(tmp_path / name, 0.85)
+    assert spent["steps"] == 20 and all(map(torch.equal, teacher.state_dict().values(), before.values()))
+    again, _ = optical.distil(teacher, optical.Bitext(PAIRS, teacher), steps=20, batch=8)
+    assert all(map(torch.equal, again.state_dict().values(), found["optical"].state_dict().values()))
+    with pytest.raises(ValueError, match="objective 'optimal' is unknown; there are optical, mean, gr"):
+        optical.distil(teacher, PAIRS, "optimal")
+    with pytest.raises(ValueError, match="of 36 pairs none has at most 3 tokens; raise max_tokens"):
+        optical.Bitext(PAIRS, teacher, 3)
 
+
+# --------------------------------------------------------------------------------- search, commands
 @pytest.fixture(scope="module")
-def searched(tokenizer, tmp_path_factory):
+def searched(tokenizer):
     encoder = tiny(tokenizer)
-    docs = {f"d{i:02}": " ".join(TEXTS[j % 8] for j in range(i % 4 + 1)) + " goat" * (i % 3)
-            for i in range(30)}
-    folder = tmp_path_factory.mktemp("index") / "v"
-    index = optical.Vectors.encode(folder, encoder, list(docs.values()), "doc")
-    return encoder, docs, index, {f"q{i}": t for i, t in enumerate(TEXTS)}
+    docs = {f"d{i:02}": " ".join(TEXTS[:i % 4 + 1]) + " goat" * (i % 3) for i in range(30)}
+    return encoder, docs, optical.Vectors.encode(encoder, docs, "doc"), dict(zip("abcdefgh", TEXTS))
 
 
-def test_search_scores_every_document_as_loops_in_float64_do(searched):
+def test_search_scores_every_document_as_loops_in_float64_do_and_reranking_those_that_it_is_given(searched):
     encoder, docs, index, queries = searched
-    run = optical.search(encoder, queries, index, list(docs))
+    run = optical.search(encoder, queries, index)
     for qid, text in queries.items():
-        with torch.no_grad():
-            q = optical.on_grid(encoder(*encoder.pad(encoder.tokens([text], "query")))[0]).double()
+        q = optical.on_grid(encoder([text])[0][0]).double()
         for i, docid in enumerate(docs):
-            d = torch.from_numpy(np.array(index.rows(index.flats, i))).double()
-            assert run[qid][docid] == float((q @ d.T).max(1).values.sum().float())  # exact, not nearly
+            d = torch.from_numpy(index.flat[index.offsets[i]:index.offsets[i + 1]]).double()
+            assert run[qid][docid] == (q @ d.T).max(1).values.sum().float().item()  # exact, not nearly
+    some = optical.search(encoder, queries, index, candidates={"a": ["d03", "d01"], "b": []})
+    assert some["a"] == {d: run["a"][d] for d in ("d01", "d03")} and some["b"] == some["c"] == {}
 
 
 def test_dot_products_of_vectors_on_the_grid_are_exact_in_any_order():
     a, b = optical.on_grid(unit(1, 300, 384))[0], optical.on_grid(unit(1, 300, 384, seed=1))[0]
-    want = a.double() @ b.double().T
-    order = torch.randperm(384)
+    want, order = a.double() @ b.double().T, torch.randperm(384)
     for left, right in ((a, b), (a[:, order], b[:, order]), (a.half().float(), b.half().float())):
         assert torch.equal((left @ right.T).double(), want)
     assert (a - unit(1, 300, 384)[0]).abs().max() <= 1 / 4096
@@ -591,35 +478,43 @@ def test_dot_products_of_vectors_on_the_grid_are_exact_in_any_order():
 
 def test_equal_documents_come_in_descending_docid_order_also_at_the_cut(searched):
     encoder, docs, index, queries = searched
-    run = optical.search(encoder, {"q": "a goat"}, index, list(docs), depth=30)["q"]
+    run = optical.search(encoder, {"q": "a goat"}, index, depth=30)["q"]
     want = sorted(run, key=lambda d: (run[d], d), reverse=True)
     assert list(run) == want and len(set(run.values())) < 30
     for depth in range(1, 30):
-        cut = optical.search(encoder, {"q": "a goat"}, index, list(docs), depth=depth)["q"]
-        assert list(cut) == want[:depth]
+        assert list(optical.search(encoder, {"q": "a goat"}, index, depth)["q"]) == want[:depth]
 
 
-def test_neither_chunks_nor_query_batches_nor_document_order_change_a_ranking(searched, tmp_path):
+def test_neither_chunks_nor_query_batches_nor_document_order_change_a_ranking(searched):
     encoder, docs, index, queries = searched
-    want = {q: list(r) for q, r in optical.search(encoder, queries, index, list(docs)).items()}
+    want = {q: list(r) for q, r in optical.search(encoder, queries, index).items()}
     for chunk, batch in ((1, 1), (100, 3), (10**6, 8)):
-        got = optical.search(encoder, queries, index, list(docs), chunk_tokens=chunk, query_batch=batch)
+        got = optical.search(encoder, queries, index, chunk_tokens=chunk, query_batch=batch)
         assert {q: list(r) for q, r in got.items()} == want
-    mixed = dict(reversed(docs.items()))
-    other = optical.Vectors.encode(tmp_path / "v", encoder, list(mixed.values()), "doc")
-    got = optical.search(encoder, queries, other, list(mixed))
-    assert {q: list(r) for q, r in got.items()} == want
+    other = optical.Vectors.encode(encoder, dict(reversed(docs.items())), "doc")
+    assert {q: list(r) for q, r in optical.search(encoder, queries, other).items()} == want
 
 
-def test_reranking_scores_the_candidates_only_and_as_search_does(searched):
-    encoder, docs, index, queries = searched
-    full = optical.search(encoder, queries, index, list(docs))
-    some = optical.search(encoder, queries, index, list(docs), candidates={"q0": ["d03", "d01"], "q1": []})
-    assert set(some["q0"]) == {"d01", "d03"} and some["q1"] == {}
-    assert all(some["q0"][d] == full["q0"][d] for d in some["q0"])
-
-
-def test_an_index_of_another_collection_is_refused(searched):
-    encoder, docs, index, queries = searched
-    with pytest.raises(ValueError, match="30 documents, the collection 29"):
-        optical.search(encoder, queries, index, list(docs)[:29])
+def test_the_commands_distil_a_student_and_search_and_bad_input_is_one_line(tokenizer, tmp_path, capsys):
+    tiny(tokenizer).save(tmp_path / "teacher")
+    files = {"pairs": PAIRS, "docs": DOCS.items(), "queries": QUERIES.items(), "bad": [["x"]],
+             "few": [["q03 Q0 d05 1 2.0 x"], ["q03 Q0 d03 2 1.0 x"]]}
+    for name, rows in files.items():
+        (tmp_path / name).write_text("".join("\t".join(row) + "\n" for row in rows))
+    run = lambda text: optical.main([word.replace("/", f"{tmp_path}/") for word in text.split()])
+    ask = "search --teacher /teacher --docs /docs --queries /queries --out /run"
+    assert not run("distil --teacher /teacher --bitext /pairs --steps 3 --out /student")
+    assert not run(ask + " --student /student")
+    teacher, student = (optical.Encoder.load(tmp_path / name) for name in ("teacher", "student"))
+    want = optical.search(student, QUERIES, optical.Vectors.encode(teacher, DOCS, "doc"))
+    assert evaluate.read_run(tmp_path / "run") == want
+    assert not run(ask + " --student /student --rerank /few")
+    assert evaluate.read_run(tmp_path / "run") == {"q03": {d: want["q03"][d] for d in ("d05", "d03")}}
+    capsys.readouterr()
+    for argv, message in ((ask.replace("/docs", "/bad"), "bad:1: expected id<TAB>text, got 'x'"),
+                          (ask.replace("/docs", "/none"), "No such file or directory"),
+                          (ask + " --student /none", "none: no encoder there"),
+                          ("distil --teacher /teacher --bitext /bad --out /x", "bad:1: 1 columns by tab")):
+        assert run(argv) == 2
+        told = capsys.readouterr().err.splitlines()[-1]
+        assert told.startswith("error: ") and message in told

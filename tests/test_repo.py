@@ -1,4 +1,4 @@
-"""The repository as a whole: what imports what, what is pinned, that every table comes from stored scores."""
+"""The repository as a whole: what imports what, how large it is, what is pinned, that tables come from scores."""
 import ast
 import json
 import re
@@ -10,57 +10,106 @@ import urllib.request
 import pytest
 
 import hashes
-import report
 from conftest import ROOT
+from study import tables
 
 sys.path.append(str(ROOT / "results"))
 import publish  # noqa: E402
 
-MODULES = ["ot", "data", "evaluate", "report", "baselines", "mini", "optical", "nmt", "studies", "paper",
-           "rehearse", "xtreme"]
+CORE = ["ot", "data", "evaluate", "optical"]
+STUDY = sorted(path.stem for path in (ROOT / "study").glob("*.py") if path.stem != "__init__")
+FILES = [*(ROOT / f"{name}.py" for name in CORE), *(ROOT / "study" / f"{name}.py" for name in STUDY)]
+MODULES = [path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for path in FILES]
+SHIPPED = [*FILES, ROOT / "study" / "__init__.py", ROOT / "run_all.sh"]
 PROFILES = sorted(path.parent.name for path in (ROOT / "results").glob("*/scores.json"))
+PACKAGES = {"torch", "transformers", "scipy", "tqdm", "numpy", "tokenizers", "safetensors", "huggingface_hub"}
 
 
-def imports(name):
-    """Top-level and nested imports of a module of ours: {(module, line inside a function or not)}."""
-    tree = ast.parse((ROOT / f"{name}.py").read_text(encoding="utf-8"))
+def lines_of(path):
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def imports(path):
+    """{module of ours or package} that a file imports, anywhere in it; "study.tables" for `from study import tables`."""
     found = set()
-    for node in ast.walk(tree):
-        names = [a.name for a in node.names] if isinstance(node, ast.Import) else \
-            [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        found |= {(n.split(".")[0], node in tree.body) for n in names}
-    return found
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            inside = node.module == "study"
+            found |= {f"study.{alias.name}" for alias in node.names} if inside else {node.module or ""}
+    return {name if name.startswith("study.") else name.split(".")[0] for name in found}
 
 
-@pytest.mark.parametrize("name", ["ot", "baselines", "mini"])
-def test_a_leaf_imports_none_of_our_modules(name):
-    assert not {module for module, _ in imports(name)} & set(MODULES)
+def test_arrows_only_go_down():
+    allowed = {"ot": set(), "data": set(), "evaluate": set(), "optical": {"ot", "data", "evaluate"}}
+    seen = {}
+    for path, name in zip(FILES, MODULES):
+        seen[name] = imports(path) & set(MODULES)
+        if name in allowed:
+            assert seen[name] <= allowed[name], name
+    while seen:                                              # no circle among the modules of study/ either
+        leaves = [name for name, needs in seen.items() if not needs & seen.keys()]
+        assert leaves, f"a circle: {seen}"
+        for name in leaves:
+            del seen[name]
 
 
-def test_evaluate_imports_report_for_its_commands_only_and_report_the_measures():
-    assert {(m, top) for m, top in imports("evaluate") if m in MODULES} == {("report", False)}
-    assert {m for m, _ in imports("report")} & set(MODULES) == {"evaluate"}
+@pytest.mark.parametrize("path", FILES, ids=MODULES)
+def test_only_the_stated_packages_are_imported(path):
+    found = imports(path) - ({"matplotlib"} if path.stem == "figures" else set())
+    assert found <= PACKAGES | set(MODULES) | {"study"} | set(sys.stdlib_module_names)
 
 
-def test_data_imports_the_profiles_only_inside_a_function():
-    assert {(m, top) for m, top in imports("data") if m in MODULES} == {
-        ("mini", False), ("paper", False), ("xtreme", False)}
-    assert {m for name in ("paper", "xtreme") for m, _ in imports(name)} & set(MODULES) == {"data"}
+def test_optical_brings_no_module_of_the_study_and_nothing_runs_on_import():
+    code = "import sys, optical; assert not [m for m in sys.modules if m.startswith('study')]"
+    code += "".join(f"; import {name}" for name in MODULES)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
-def test_optical_imports_the_leaves_and_nothing_but_the_studies_around_it_imports_optical():
-    assert {m for m, top in imports("optical") if top} & set(MODULES) == {"baselines", "data", "evaluate", "ot"}
-    assert ("rehearse", False) in imports("optical")
-    assert [name for name in MODULES if "optical" in {m for m, _ in imports(name)}] == [
-        "nmt", "studies", "rehearse"]
+def test_the_top_level_is_what_the_user_named():
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split("\n")
+    top = {name.split("/")[0] for name in tracked if name}
+    assert not top or top <= {
+        "ot.py", "optical.py", "data.py", "evaluate.py", "run_all.sh", "study", "tests", "results", "README.md",
+        "CHANGELOG.md", "LICENSE", "requirements.txt", "requirements-dev.txt", "constraints.txt", ".ci", ".gitignore"}
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_only_the_stated_packages_are_imported(name):
-    shipped = {"torch", "transformers", "scipy", "tqdm",
-               "numpy", "tokenizers", "safetensors", "huggingface_hub"}
-    found = imports(name) - ({("matplotlib", False)} if name == "studies" else set())   # figures, if it is there
-    assert {m for m, _ in found} <= shipped | set(MODULES) | set(sys.stdlib_module_names)
+def test_the_lines_stay_within_their_budget():
+    count = {path.name: len(lines_of(path)) for path in SHIPPED}
+    budget = {"ot.py": 549, "optical.py": 600, "data.py": 350, "evaluate.py": 700, "run_all.sh": 260}
+    assert {name: count[name] for name in budget if count[name] > budget[name]} == {}
+    assert sum(count[name] for name in budget) <= 2460 and sum(count.values()) <= 6450
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_no_line_is_over_110_columns_and_no_function_over_60_lines(path):
+    assert [n for n, line in enumerate(lines_of(path), 1) if len(line) > 110] == []
+    if path.suffix == ".py":
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        long = [n.name for n in nodes if isinstance(n, ast.FunctionDef) and n.end_lineno - n.lineno >= 60]
+        assert long == [] or path.name == "ot.py"
+
+
+def test_the_readme_is_short_and_its_files_are_there():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    prose = re.sub(r"<!-- results.*?<!-- end -->", "", text, flags=re.S)
+    assert len(text.split()) <= 1800 and [line for line in prose.split("\n") if len(line) > 110] == []
+    for name in re.findall(r"\]\((?!http)([^)]+)\)", text):
+        assert (ROOT / name).exists(), name
+    deviations = re.findall(r"^(\d+)\. \*\*", text[text.index("## Deviations"):], re.M)
+    tagged = {number for path in SHIPPED for number in re.findall(r"DEVIATION (\d+)", path.read_text("utf-8"))}
+    assert sorted(tagged) == sorted(deviations) == [str(n) for n in range(1, 9)]
+
+
+def test_every_equation_that_a_comment_names_is_one_of_its_file_or_of_optical():
+    for path in FILES:
+        text = path.read_text(encoding="utf-8")
+        known = set(re.findall(r"^ *\((\d+)\) ", text, re.M))
+        known |= set(re.findall(r"^ *\((\d+)\) ", (ROOT / "optical.py").read_text(encoding="utf-8"), re.M))
+        named = set(re.findall(r"[Ee]quations? \((\d+)\)", text))
+        assert named <= known, (path.name, named - known)
 
 
 def test_the_requirements_are_four_exact_pins():
@@ -103,99 +152,32 @@ def test_a_package_of_another_version_or_hash_or_none_is_told(tmp_path, capsys):
     assert "error: tqdm" in capsys.readouterr().err
 
 
-def test_lines_are_at_most_110_columns_and_the_readme_at_most_250_lines():
-    for path in [*ROOT.glob("*.py"), *ROOT.glob("*.sh")]:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        long = [i for i, line in enumerate(lines, 1) if len(line) > 110]
-        assert not long, f"{path.name}: lines {long}"
-    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 250
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_no_module_asks_the_clock_that_can_be_set_back(name):
-    """Durations come from time.monotonic; times of files are compared for equality alone."""
-    code = (ROOT / f"{name}.py").read_text(encoding="utf-8")
+@pytest.mark.parametrize("path", FILES, ids=MODULES)
+def test_no_module_asks_the_clock_that_can_be_set_back(path):
+    code = path.read_text(encoding="utf-8")
     asked = {f"{node.value.id}.{node.attr}" for node in ast.walk(ast.parse(code))
              if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "time"}
-    assert asked <= {"time.monotonic", "time.sleep", "time.perf_counter"} and "datetime" not in code
-
-
-def test_nothing_is_executed_on_import():
-    code = "import os; before = os.getcwd(); " + "; ".join(f"import {name}" for name in MODULES)
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "")
+    assert asked <= {"time.monotonic", "time.sleep"} and "datetime" not in code
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_committed_tables_are_rebuilt_byte_for_byte_from_committed_scores(profile):
+def test_committed_tables_are_rebuilt_byte_for_byte_and_pass_their_own_check(profile, capsys):
     folder = ROOT / "results" / profile
-    rows = report.read_rows(folder / "scores.json")
-    tables = (folder / "tables.md").read_text(encoding="utf-8")
-    assert report.tables(rows) == tables
+    made = (folder / "tables.md").read_text(encoding="utf-8")
+    assert tables.tables(tables.read_rows(folder / "scores.json")) == made
+    shown = publish.short(made, f"results/{profile}/tables.md")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = publish.short(tables, f"results/{profile}/tables.md")
     assert f"<!-- results/{profile}/tables.md -->\n{shown}<!-- end -->" in readme
-    if (folder / "costs.json").exists():
-        costs = report.tables(report.read_rows(folder / "costs.json"))
-        assert costs == (folder / "costs.md").read_text(encoding="utf-8")
+    costs = tables.tables(tables.read_rows(folder / "costs.json"))
+    assert costs == (folder / "costs.md").read_text(encoding="utf-8")
+    assert tables.main(["check", str(folder / "scores.json"), str(folder / "expected.json")]) == 0
+    assert capsys.readouterr().out.endswith(" ok, 0 FAIL\n")
 
 
 def test_tables_of_studies_beside_a_main_run_are_rebuilt_from_their_scores_too():
-    for path in (ROOT / "results").glob("*/*.txt"):
-        scores = path.with_suffix(".json")
-        if path.name != "environment.txt":
-            assert report.tables(report.read_rows(scores)) == path.with_suffix(".md").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-def test_committed_scores_pass_their_own_check(profile):
-    folder = ROOT / "results" / profile
-    done = subprocess.run([sys.executable, "evaluate.py", "check", str(folder / "scores.json"),
-                           str(folder / "expected.json")], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0 and done.stdout.startswith("ok ") and done.stdout.endswith(" ok, 0 FAIL\n")
-
-
-def test_publishing_puts_a_run_into_results_and_between_the_marks_of_the_readme(tmp_path):
-    out, mark = tmp_path / "out", "<!-- results/mini/tables.md -->"
-    score = {"table": "3", "method": "a", "lang": "b", "measure": "map", "value": 0.5, "seeds": [1]}
-    args = {"commit": "c0ffee", "dirty": False, "device": "cpu", "threads": 2, "versions": {},
-            "args": {"bf16": False, "data_sha256": "ab"}}
-    files = {"data/collection.json": {"profile": "mini"}, "tune/lr.json": {}, "scores.json": [score],
-             "s1/teacher/done.json": {"steps": 7, "seconds": 1.5, "examples": 1200}, "s1/teacher/args.json": args,
-             "s1/nmt/sw-en/done.json": {"model": "a/model", "dev_chrf": 50.0}, "s1/nmt/sw-en/args.json": args}
-    texts = {path: json.dumps(value) for path, value in files.items()}
-    tables = "## Table 1\n\n| data |\n\n## Table 2\n\n| new |\n\nSignatures:\n- `map` (a)\n\ngain\n\n## Table 3\n\n| long |\n"
-    for path, text in (texts | {"tables.md": tables, "costs.json": "[]\n", "costs.md": "", "figures/size.tsv": "x\n",
-                                   "figures/plan.tsv": "y\n", "stages.tsv": "tune\t5\nteacher-s1\t3\n"
-                                   "teacher-s1\t4\nteacher-s2\t10\nnmt-s2\t2\n"}).items():
-        (out / path).parent.mkdir(parents=True, exist_ok=True)
-        (out / path).write_text(text)
-    (tmp_path / "README.md").write_text(f"before\n{mark}\n| old |\n<!-- end -->\nafter\n")
-    argv = [sys.executable, "results/publish.py", str(out), "make it", "--into", str(tmp_path)]
-    made = tmp_path / "results" / "mini"
-    (made / "figures").mkdir(parents=True)
-    (made / "figures" / "size.svg").write_text("of an earlier run")
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0 and "figures has data alone" in done.stdout
-    assert not (made / "figures" / "size.svg").exists()
-    assert (tmp_path / "README.md").read_text() == (
-        f"before\n{mark}\n## Table 2\n\n| new |\n\ngain\n\nAll tables and every signature: "
-        "[results/mini/tables.md](results/mini/tables.md).\n<!-- end -->\nafter\n")
-    assert report.read_rows(made / "expected.json")[0]["command"] == "make it"
-    environment = (made / "environment.txt").read_text()
-    assert (made / "figures" / "size.tsv").read_text() == "x\n"
-    assert "c0ffee" in environment and "s1/teacher: 7 steps, 1.5 s, 1,200 examples" in environment
-    assert "s1/nmt/sw-en: a/model, dev chrf 50.0000" in environment
-    assert (made / "figures" / "plan.tsv").exists()
-    assert (made / "stages.tsv").read_text() == "tune\t5\nteacher\t8\nnmt\t2\n"    # 3 + 4, 10: 8 on average
-    assert subprocess.run([*argv, "--part", "limits"], cwd=ROOT).returncode == 0
-    assert (made / "limits.md").read_text() == tables and report.read_rows(made / "limits.json") == [score]
-    assert (made / "limits.txt").read_text() == environment
-    (out / "data" / "collection.json").write_text('{"profile": "real"}')
-    assert subprocess.run(argv, cwd=ROOT, capture_output=True).returncode == 2              # no mark for real
-    assert [p.name for p in (tmp_path / "results" / "real" / "figures").iterdir()] == ["size.tsv"]
-    (tmp_path / "README.md").write_text("no marks\n")
-    assert subprocess.run(argv, cwd=ROOT, capture_output=True).returncode == 2
+    for path in (path for path in (ROOT / "results").glob("*/*.txt") if path.name != "environment.txt"):
+        made = tables.tables(tables.read_rows(path.with_suffix(".json")))
+        assert made == path.with_suffix(".md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("attempt", ["socket.create_connection(('192.0.2.1', 80), timeout=5)",
@@ -209,9 +191,13 @@ def test_neither_a_test_nor_a_command_it_starts_reaches_the_network(attempt):
     assert done.returncode == 1 and "tests have no network" in done.stderr
 
 
-def test_every_command_refuses_abbreviated_options():
-    for name, command in (("optical", "distil"), ("data", "prepare"), ("evaluate", "score"),
-                          ("baselines", "bm25"), ("nmt", "train"), ("studies", "sweep")):
-        done = subprocess.run([sys.executable, f"{name}.py", command, "--dat", "x", "--ou", "y"], cwd=ROOT,
-                              capture_output=True, text=True)
-        assert done.returncode == 2, f"{name} {command}"
+@pytest.mark.parametrize("name, command", [("study.students", "train"), ("study.collections", "prepare"),
+                                           ("study.tables", "score"), ("study.baselines", "bm25"),
+                                           ("study.nmt", "train"), ("study.sweeps", "align"), ("optical", "distil"),
+                                           ("evaluate", "compare")])
+def test_every_command_has_a_help_and_refuses_abbreviated_options(name, command):
+    done = subprocess.run([sys.executable, "-m", name, command, "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "--" in done.stdout
+    done = subprocess.run([sys.executable, "-m", name, command, "--dat", "x", "--ou", "y"], cwd=ROOT,
+                          capture_output=True, text=True)
+    assert done.returncode in (1, 2) and not done.stdout and "Traceback" not in done.stderr

@@ -3,10 +3,10 @@
 
     python tests/torture.py --kills 50 --out DIR
 
-First an uninterrupted run. Then rounds: the same run in a new folder, killed (SIGKILL, the whole process group,
-or now and then one process of it) after a random time, started again and killed again, --a-round times, and then
-left to finish. Its scores, runs and tables must be those of the uninterrupted run, byte for byte. Moments come
-from --seed, and are drawn over the time that the uninterrupted run took, so that every stage is hit.
+First an uninterrupted run. Then rounds: the same run in a new folder, killed (SIGKILL, the whole process
+group, or now and then one process of it) after a random time, started again and killed again, --a-round
+times, and then left to finish. Its scores, runs and tables must be those of the uninterrupted run, byte for
+byte. Moments come from --seed, drawn over the time that the uninterrupted run took: every stage is hit.
 """
 import argparse
 import os
@@ -31,8 +31,8 @@ def start(out, log):
 
 def group_of(process):
     """The ids of all living processes of its group."""
-    found = subprocess.run(["ps", "-eo", "pid=,pgid=,stat="], capture_output=True, text=True, check=True).stdout
-    rows = [line.split() for line in found.splitlines()]
+    found = subprocess.run(["ps", "-eo", "pid=,pgid=,stat="], capture_output=True, text=True, check=True)
+    rows = [line.split() for line in found.stdout.splitlines()]
     return [int(pid) for pid, group, state in rows if int(group) == process.pid and not state.startswith("Z")]
 
 
@@ -60,7 +60,7 @@ def outcome(out):
 
 def last_stage(log):
     """The stage that a log ends in."""
-    found = re.findall(r"^== \d+ of \d+, ([\w-]+), after", log.read_text(errors="replace"), re.M)
+    found = re.findall(r"^== \d+ of \d+, ([\w-]+)", log.read_text(errors="replace"), re.M)
     return found[-1] if found else "start"
 
 
@@ -87,17 +87,17 @@ def main():
         for _ in range(n):
             process, moment = start(out, log), rng.uniform(0.5, 2.2 * took / n)
             try:
-                failed = process.wait(moment)              # it ended by itself: no kill, and no more of this round
+                failed = process.wait(moment)          # it ended by itself: no more of this round
                 break
             except subprocess.TimeoutExpired:
                 how = kill(process, rng)
             killed += 1
-            print(f"{killed} of {args.kills}: after {moment:.1f} s in {last_stage(log)}, killed {how}", flush=True)
+            print(f"{killed} of {args.kills}: {moment:.1f} s, in {last_stage(log)}, killed {how}", flush=True)
         status = failed or start(out, log).wait()          # a run that ended in an error by itself, too
         now = outcome(out) if status == 0 else {}
         wrong = sorted(name for name in expected.keys() | now.keys() if expected.get(name) != now.get(name))
         same += (killed - before) * (not wrong)
-        print(f"  finished with {status}: " + (f"DIFFERENT: {' '.join(wrong[:5])}" if wrong else "byte-equal"),
+        print(f"  finished with {status}: {'DIFFERENT: ' + ' '.join(wrong[:5]) if wrong else 'byte-equal'}",
               flush=True)
     print(f"{same} of {killed} kills: scores, tables and {len(expected) - 2} runs byte-equal")
     return same != args.kills

@@ -2,38 +2,28 @@
 """The embedded collection: a controlled grammar in eight real languages, from the lexicon in mini.tsv.
 
 Everything the study needs, by seed and without a download: pre-training text, bitext with gold word
-alignments, training queries with hard negatives, and a test collection with graded relevance, in English,
-Swahili, Somali, Tagalog, Marathi, Finnish, German and French. A controlled study and not real text: every
-sentence says who did what, to what, where and when, in the past tense.
+alignments, training queries with hard negatives, and a test collection with graded relevance. A controlled
+study and not real text: every sentence says who did what, to what, where and when, in the past tense.
+Needs: Python's standard library, and mini.tsv beside this file. Check: `python -m doctest study/mini.py`.
 
-Needs: Python's standard library, and mini.tsv beside this file. Imports nothing else from this repository.
-How to check a copy: `python -m doctest mini.py`.
+An *event* fills the slots agent, verb, object, mod (an adjective or a number of the object), place, time with
+concepts of the lexicon; the last three may be empty. A concept has one to three words in a language, drawn
+each time, so query and document may differ. A *frame* per language orders words and makes them agree:
 
-An *event* fills the slots agent, verb, object, mod (an adjective or a number of the object), place, time
-with concepts of the lexicon; the last three may be empty. A concept has one to three words in a language,
-chosen at random, so a query and a document may word one event differently. A *frame*, one function per
-language, puts the words in order and makes them agree:
+  Swahili  mod follows the noun class of the object (animals: 1/2), with -a if it must (cha kijani).
+  Somali   the object is in focus, after wuxuu/waxay and the verb; numbers take the singular or -ood.
+  Tagalog  verb first; ang/si agent, ng object, sa place; mod before the noun with linker -ng, -g, na.
+  Marathi  ergative agent; the perfective and adjectives in -aa agree with the object in gender and number.
+  Finnish  partitive for mass nouns, after numbers and with some verbs; one finds and steals "from" a place.
+  German   verb second; the time, the place, then the object with mixed adjective endings.
+  French   passe compose with avoir; partitive for mass nouns; some adjectives before the noun.
 
-  English  the agent VERBed a/an mod object place; plural after a number; no article for mass nouns.
-  Swahili  agent a-li-VERB object mod place. Adjective and number take the concord of the object's noun class
-           (animals: class 1/2), or the connective -a ("-a kijani": cha kijani); Arabic ones do not change.
-  Somali   agent (definite, subject case) wuxuu/waxay place preverb verb object mod: the object is in focus
-           after the verb. A number stands before the singular (masculine) or the -ood form (feminine nouns in
-           a consonant). "Who?" is yaa, with the verb last.
-  Tagalog  actor-focus verb, ang/si agent, ng object, sa place; mod before the noun with linker -ng, -g, na.
-  Marathi  agent (ergative) time place mod object verb: the perfective agrees with the object in gender and
-           number, and so do adjectives in -aa.
-  Finnish  agent verb time place mod object: genitive-accusative; partitive for mass nouns, after numbers and
-           with some verbs; the place of finding, seeking and stealing is where from (metsästä).
-  German   verb second; nominative agent, time, place, accusative object with mixed adjective endings.
-  French   passe compose with avoir; le/la/l', un/une, du/de la/de l' (mass); some adjectives before the noun.
-
-Gold alignments: words of one slot are linked, all with all ("last week" and "wiki iliyopita" are four
-links). Articles, prepositions, auxiliaries and other particles ("~" in the lexicon, and what the frames
-add) belong to no slot and stay unlinked. A fused form ("l'école", "kijijini", "Lontoossa") is a word of its
-slot. Words are what str.split() gives; the full stop is part of the last word.
+Gold alignments link all words of a slot with all ("last week" and "wiki iliyopita" are four links). Articles,
+prepositions and other particles ("~" in the lexicon, and what the frames add) stay unlinked; a fused form
+("l'école", "kijijini") is a word of its slot. Words are what str.split() gives, the full stop included.
 """
 import random
+import re
 from bisect import bisect
 from functools import lru_cache
 from itertools import accumulate
@@ -50,13 +40,11 @@ YEARS = range(1961, 2021)
 
 # pretrain in sentences; train, dev in sentence pairs; pairs: how many of train, from its start, table 2 uses
 SIZES = {"pretrain": {"en": 20000, "high": 10000, "low": 1500}, "train": {"high": 4000, "low": 2000},
-         "pairs": {"high": 2000, "low": 500}, "dev": 300,
-         "queries": 2000, "dev_queries": 150, "topics": 140, "docs": 1300, "near": 6,
-         "wiki": {"high": 1000, "low": 250}}
+         "pairs": {"high": 2000, "low": 500}, "dev": 300, "wiki": {"high": 1000, "low": 250},
+         "queries": 2000, "dev_queries": 150, "topics": 140, "docs": 1300, "near": 6}
 SMOKE = {"pretrain": {"en": 250, "high": 75, "low": 30}, "train": {"high": 60, "low": 60},
-         "pairs": {"high": 60, "low": 60}, "dev": 20,
-         "queries": 40, "dev_queries": 10, "topics": 20, "docs": 80, "near": 1,
-         "wiki": {"high": 30, "low": 20}}
+         "pairs": {"high": 60, "low": 60}, "dev": 20, "wiki": {"high": 30, "low": 20},
+         "queries": 40, "dev_queries": 10, "topics": 20, "docs": 80, "near": 1}
 
 
 class Event(NamedTuple):
@@ -78,15 +66,13 @@ class Concept(NamedTuple):
 
 
 # -------------------------------------------------------------------------------- the lexicon
-
 @lru_cache(maxsize=1)
 def lexicon():
     """{concept id: Concept} in the order of mini.tsv; its line of kind `year` becomes a concept per year."""
-    lex, ranks, path = {}, {}, Path(__file__).with_name("mini.tsv")
-    rows = [(n, line.split("\t")) for n, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
-            if line and not line.startswith("#")]
-    columns = rows[0][1]
-    for n, cells in rows[1:]:
+    lex, path = {}, Path(__file__).with_name("mini.tsv")
+    lines = enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+    (_, columns), *rows = [(n, line.split("\t")) for n, line in lines if line and not line.startswith("#")]
+    for n, cells in rows:
         if len(cells) != len(columns):
             raise ValueError(f"{path}:{n}: {len(cells)} cells, not {len(columns)}; one tab between two cells")
         kind, tags, english = cells[:3]
@@ -94,28 +80,22 @@ def lexicon():
             id = f"{kind}.{year or english.split('|')[0].split(',')[0].replace('~', '')}"
             if id in lex:
                 raise ValueError(f"{path}:{n}: {id} stands twice; let another English word come first")
-            ranks[kind] = ranks.get(kind, -1) + 1
             words = {}
-            for lang, cell in zip(columns[2:], cells[2:]):
+            for lang, cell in zip(columns[2:], cells[2:]):         # "Hund,Hunde,m/Hund,m": object/agent
                 cell = cell.replace("#", str(year)).replace("=", english)
-                words[lang] = [_forms(word) for word in cell.split("|")]
-            lex[id] = Concept(id, kind, tuple(tags.split()), ranks[kind], words)
+                parts = [[tuple(part.split(",")) for part in word.split("/")] for word in cell.split("|")]
+                words[lang] = [(forms[0], forms[-1]) for forms in parts]
+            rank = sum(c.kind == kind for c in lex.values())
+            lex[id] = Concept(id, kind, tuple(tags.split()), rank, words)
     return lex
 
 
-def _forms(word):
-    """"Hund,Hunde,m/Hund,m" -> (forms as object, forms as agent); without "/" both are the same."""
-    parts = [tuple(part.split(",")) for part in word.split("/")]
-    return parts[0], parts[-1]
-
-
 # -------------------------------------------------------------------------------- the frames
-
 class _Words(dict):
     """slot -> chosen forms, and what the frames ask about the event."""
 
     def __missing__(self, slot):
-        return ("",)
+        return ("", "", "")
 
     def on(self, slot, text=None):
         """The first form of a slot, or another text for it, as tokens (word, slot); "~" words have none."""
@@ -133,15 +113,11 @@ class _Words(dict):
 def sentence(lang, event, rng=None, front=False, ask=False):
     """One event as a sentence: [(word, slot or None), ...], capital and full stop included.
 
-    rng: chooses among the words of a concept; None takes the first. front: the time comes first.
-    ask: "Who ...?" instead of naming the agent.
+    rng: chooses among a concept's words (None: the first). front: the time first. ask: "Who ...?", no agent.
 
-    >>> e = Event("person.farmer", "verb.sold", "animal.goat", "adj.big", "place.at the market",
-    ...           "time.yesterday")
-    >>> text(sentence("en", e)), text(sentence("sw", e))
-    ('The farmer sold a big goat at the market yesterday.', 'Mkulima aliuza mbuzi mkubwa sokoni jana.')
-    >>> text(sentence("de", e, ask=True))
-    'Wer verkaufte gestern auf dem Markt eine große Ziege?'
+    >>> e = Event("person.farmer", "verb.sold", "animal.goat", "adj.big", "place.at the market")
+    >>> text(sentence("en", e)), text(sentence("de", e, ask=True))
+    ('The farmer sold a big goat at the market.', 'Wer verkaufte auf dem Markt eine große Ziege?')
     """
     lex, w = lexicon(), _Words()
     for slot, id in zip(SLOTS, event):
@@ -152,7 +128,6 @@ def sentence(lang, event, rng=None, front=False, ask=False):
     w.name = event.agent is not None and lex[event.agent].kind == "name"
     w.mass = "mass" in lex[event.object].tags
     w.number = event.mod is not None and lex[event.mod].kind == "number"
-    w.adjective = event.mod is not None and not w.number
     tokens = FRAMES[lang](w)
     tokens[0] = (tokens[0][0][:1].upper() + tokens[0][0][1:], tokens[0][1])
     if ask and lang == "fr":
@@ -194,12 +169,8 @@ _SW_NASAL = {"refu": "ndefu", "wili": "mbili", "pya": "mpya", "bovu": "mbovu", "
 def swahili_agree(word, cls, number=False):
     """A Swahili adjective, number or connective in agreement with a noun class.
 
-    >>> [swahili_agree("-kubwa", c) for c in ("1", "5", "7", "9")]
-    ['mkubwa', 'kubwa', 'kikubwa', 'kubwa']
-    >>> swahili_agree("-eusi", "7"), swahili_agree("-a kijani", "3"), swahili_agree("-pya", "5")
-    ('cheusi', '~wa kijani', 'jipya')
-    >>> swahili_agree("-tatu", "8", number=True), swahili_agree("-wili", "10", number=True)
-    ('vitatu', 'mbili')
+    >>> [swahili_agree(word, "7") for word in ("-kubwa", "-eusi", "-a kijani", "ghali")]
+    ['kikubwa', 'cheusi', '~cha kijani', 'ghali']
     """
     if not word.startswith("-"):
         return word
@@ -208,13 +179,9 @@ def swahili_agree(word, cls, number=False):
         return f"~{connective} {stem[2:]}"
     if cls in ("9", "10") and stem in _SW_NASAL:
         return _SW_NASAL[stem]
-    if number:
-        return of_number + stem
-    if stem[0] in "aeiou":
-        return before_vowel + stem
-    if cls in ("9", "10"):                              # n- stays before d, g, z, else it is lost
-        return ("n" if stem[0] in "dgz" else "") + stem
-    return ("ji" if cls == "5" and stem == "pya" else prefix) + stem
+    lost = cls in ("9", "10") and stem[0] not in "dgz"                 # n- stays before d, g, z
+    plain = "ji" if cls == "5" and stem == "pya" else "" if lost else prefix
+    return (of_number if number else before_vowel if stem[0] in "aeiou" else plain) + stem
 
 
 def _swahili(w):
@@ -232,8 +199,7 @@ def _somali(w):
     if w.ask:
         return w.on("agent", "yaa") + w.on("time") + what + place + w.on("verb", masculine)
     focus, verb = ("~waxay", feminine) if w["agent"][1] == "f" else ("~wuxuu", masculine)
-    agent, time = w.on("agent") + w.on(None, focus), w.on("time")
-    return (time + agent if w.front else agent + time) + place + w.on("verb", verb) + what
+    return w.timed(w.on("agent") + w.on(None, focus)) + place + w.on("verb", verb) + what
 
 
 def _tagalog(w):
@@ -250,15 +216,12 @@ _MR_ENDING = {"m": "ा", "f": "ी", "n": "े", "mp": "े", "fp": "्या"
 
 
 def _marathi(w):
-    gender = w["object"][2] + ("p" if w.number else "")
-
-    def agree(word):
-        return word[:-1] + _MR_ENDING[gender] if word.endswith("ा") else word
-    what = w.on("mod", agree(w["mod"][0]) if w.adjective else None) + w.on("object", w["object"][w.number])
-    time, place, verb = w.on("time"), w.on("place"), w.on("verb", agree(w["verb"][0]))
+    ending = _MR_ENDING[w["object"][2] + ("p" if w.number else "")]
+    mod, verb = (re.sub("ा$", ending, w[slot][0]) for slot in ("mod", "verb"))
+    what = w.on("place") + w.on("mod", None if w.number else mod) + w.on("object", w["object"][w.number])
     if w.ask:
-        return time + place + what + w.on("agent", "कोणी") + verb
-    return (time + w.on("agent") if w.front else w.on("agent") + time) + place + what + verb
+        return w.on("time") + what + w.on("agent", "कोणी") + w.on("verb", verb)
+    return w.timed(w.on("agent")) + what + w.on("verb", verb)
 
 
 def _finnish(w):
@@ -266,14 +229,10 @@ def _finnish(w):
     verb_takes_partitive = "p" in flags
     if "s" in flags and place:                          # löysi torilta, metsästä, kotoa: separative cases
         place = "kotoa" if place == "kotona" else place[:-2] + "t" + place[-1]
-    partitive, mod = w.mass or w.number or verb_takes_partitive, ""
-    if w.number:                                        # rakensi kolme taloa, but etsi kolmea taloa
-        mod = w["mod"][verb_takes_partitive]
-    elif w.adjective:
-        mod = w["mod"][partitive]
+    partitive = w.mass or w.number or verb_takes_partitive
+    mod = w["mod"][verb_takes_partitive if w.number else partitive]     # rakensi kolme, etsi kolmea taloa
     what = w.on("place", place) + w.on("mod", mod) + w.on("object", w["object"][partitive])
-    agent, time = w.on("agent", "kuka" if w.ask else None), w.on("time")
-    return time + agent + w.on("verb") + what if w.front else agent + w.on("verb") + time + what
+    return w.timed(w.on("agent", "kuka" if w.ask else None) + w.on("verb")) + what
 
 
 # gender: the (nominative), a (accusative), ending of an adjective (accusative, after ein- or no article)
@@ -284,14 +243,11 @@ def _german(w):
     noun, plural, gender = w["object"]
     _, indefinite, ending = _DE_ARTICLE[gender]
     article = "" if w.mass or w.number else "~" + indefinite
-    what = w.on(None, article) + w.on("mod", w["mod"][0] + (ending if w.adjective else ""))
+    what = w.on(None, article) + w.on("mod", w["mod"][0] + (ending if w["mod"][0] and not w.number else ""))
     what = w.on("place") + what + w.on("object", plural if w.number else noun)
-    if w.ask or w.name:
-        agent = w.on("agent", "wer" if w.ask else None)
-    else:
-        agent = w.on("agent", f"~{_DE_ARTICLE[w['agent'][1]][0]} {w['agent'][0]}")
-    verb, time = w.on("verb"), w.on("time")
-    return (time + verb + agent if w.front else agent + verb + time) + what
+    definite = "" if w.ask or w.name else f"~{_DE_ARTICLE[w['agent'][1]][0]} "
+    agent, verb = w.on("agent", "wer" if w.ask else definite + w["agent"][0]), w.on("verb")
+    return w.timed(verb + agent if w.front else agent + verb) + what
 
 
 def _elides(word):
@@ -299,29 +255,22 @@ def _elides(word):
 
 
 def _french(w):
-    (noun, gender), plural = w["object"][:2], w["object"][2:]
+    noun, gender, *plural = w["object"]
     feminine = gender == "f"
     if w.number:
         what = w.on("mod") + w.on("object", plural[0] if plural else noun + "s")
     else:
-        forms = w["mod"]
-        before, mod = forms[0].startswith("<"), forms[feminine if w.adjective else 0].removeprefix("<")
-        if before and not feminine and len(forms) > 2 and _elides(noun):
-            mod = forms[2]                              # un bel oiseau
-        first = mod if before else noun
+        before, mod = w["mod"][0].startswith("<"), w["mod"][feminine].removeprefix("<")
+        if before and not feminine and len(w["mod"]) > 2 and _elides(noun):
+            mod = w["mod"][2]                           # un bel oiseau
+        article = "~une " if feminine else "~un "
         if w.mass:                                      # partitive; l'eau is one word, of the slot of eau
-            article = "~de l'" if _elides(first) else "~de ~la " if feminine else "~du "
-        else:
-            article = "~une " if feminine else "~un "
-        if before:
-            what = w.on("mod", article + mod) + w.on("object", noun)
-        else:
-            what = w.on("object", article + noun) + w.on("mod", mod)
-    if w.ask or w.name:
-        agent = w.on("agent", "qui" if w.ask else None)
-    else:
-        person, sex = w["agent"][:2]
-        agent = w.on("agent", ("l'" if _elides(person) else "~la " if sex == "f" else "~le ") + person)
+            article = "~de l'" if _elides(mod if before else noun) else "~de ~la " if feminine else "~du "
+        what = (w.on("mod", article + mod) + w.on("object", noun) if before else
+                w.on("object", article + noun) + w.on("mod", mod))
+    person, *sex = w["agent"]
+    definite = "" if w.ask or w.name else "l'" if _elides(person) else "~la " if "f" in sex else "~le "
+    agent = w.on("agent", "qui" if w.ask else definite + person)
     return w.timed(agent + w.on("verb") + what + w.on("place"), ",")
 
 
@@ -330,7 +279,6 @@ FRAMES = {"en": _english, "sw": _swahili, "so": _somali, "tl": _tagalog,
 
 
 # -------------------------------------------------------------------------------- events
-
 def _is_animal(agent):
     return agent is not None and lexicon()[agent].kind == "animal"
 
@@ -338,14 +286,13 @@ def _is_animal(agent):
 @lru_cache(maxsize=None)
 def takes(verb, animal):
     """Ids of the objects a verb may have, of a person or of an animal."""
-    ours = [tag for tag in lexicon()[verb].tags if "=" not in tag and tag[0] != "@"]
-    if animal:
-        ours = [t for tag in lexicon()[verb].tags if tag.startswith("animal=") for t in tag[7:].split(",")]
+    tags = lexicon()[verb].tags
+    ours = ([t for tag in tags if tag.startswith("animal=") for t in tag[7:].split(",")] if animal else
+            [tag for tag in tags if "=" not in tag and tag[0] != "@"])
     return tuple(c.id for c in lexicon().values()
                  if c.kind in ("animal", "object") and any(tag in ours for tag in c.tags))
 
 
-@lru_cache(maxsize=None)
 def takes_number(object):
     """Whether a noun can be counted in every language."""
     c = lexicon()[object]
@@ -393,9 +340,7 @@ def _draw_slot(rng, slot, e):
 def draw(rng, agent=None, full=False, avoid=()):
     """A random event that makes sense; full: no empty slot where one can be filled; never one of `avoid`."""
     while True:
-        e = {"agent": agent}
-        if agent is None:
-            e["agent"] = _pick(rng, "animal") if rng.random() < .07 else _draw_slot(rng, "agent", e)
+        e = {"agent": agent or (_pick(rng, "animal") if rng.random() < .07 else _draw_slot(rng, "agent", {}))}
         for slot, p in zip(SLOTS[1:], (1, 1, .6, .75, .75)):
             e[slot] = _draw_slot(rng, slot, e) if full or rng.random() < p else None
         event = Event(**e)
@@ -407,14 +352,11 @@ def change(rng, event, slots):
     """The event with other concepts in these slots; what no longer goes together with them is drawn anew."""
     e = event._asdict()
     for slot in SLOTS:
-        if slot not in slots:
-            stale = {"object": e["object"] not in takes(e["verb"], _is_animal(e["agent"])),
-                     "mod": e["mod"] and e["object"] != event.object,
-                     "place": e["place"] and (e["verb"], e["object"]) != (event.verb, event.object)}
-            if stale.get(slot):
-                e[slot] = _draw_slot(rng, slot, e)
-            continue
-        for _ in range(20):                             # a slot may have no second candidate: it stays
+        stale = {"object": e["object"] not in takes(e["verb"], _is_animal(e["agent"])),
+                 "mod": e["mod"] and e["object"] != event.object,
+                 "place": e["place"] and (e["verb"], e["object"]) != (event.verb, event.object)}
+        tries = 20 if slot in slots else 1 if stale.get(slot) else 0    # not for ever: there may be no other
+        for _ in range(tries):
             e[slot] = _draw_slot(rng, slot, e)
             if e[slot] != getattr(event, slot) and e["agent"] != e["object"]:
                 break
@@ -422,7 +364,6 @@ def change(rng, event, slots):
 
 
 # -------------------------------------------------------------------------------- documents and topics
-
 class Topic(NamedTuple):
     event: Event                    # what happened
     asked: Event                    # what the query says of it: some slots empty
@@ -432,11 +373,21 @@ class Topic(NamedTuple):
 
 def grade(asked, events):
     """2: an event of the document has all the slots asked for; 1: all but one, not verb or object; else 0."""
-    best = 0
-    for e in events:
-        missing = [slot for slot, a, b in zip(SLOTS, asked, e) if a and a != b]
-        best = max(best, 2 if not missing else len(missing) == 1 and missing[0] not in ("verb", "object"))
-    return int(best)
+    lack = ([slot for slot, a, b in zip(SLOTS, asked, e) if a and a != b] for e in events)
+    return max((2 if not m else int(len(m) == 1 and m[0] not in ("verb", "object")) for m in lack), default=0)
+
+
+def _judge(topics, docs, near=()):
+    """{qid: {docid: grade}} of all documents: grades above 0, and 0 for the pairs (qid, docid) in `near`."""
+    holding, qrels = {}, {}                             # a grade above 0 needs verb and object: look there
+    for docid, document in docs.items():
+        for core in {(e.verb, e.object) for e, _ in document}:
+            holding.setdefault(core, []).append((docid, [e for e, _ in document]))
+    for qid, t in topics.items():
+        found = [(docid, grade(t.asked, e)) for docid, e in holding[t.event.verb, t.event.object]]
+        grades = {docid: 0 for q, docid in near if q == qid} | {docid: g for docid, g in found if g}
+        qrels[qid] = dict(sorted(grades.items()))
+    return qrels
 
 
 def _topic(rng, avoid):
@@ -484,18 +435,14 @@ def _cluster(rng, topic, avoid, exact, partial, near):
 
 def _shuffled(rng, documents, pattern):
     """Ids in random order: [id of documents[0], ...], {id: document}."""
-    order = list(range(1, len(documents) + 1))
-    rng.shuffle(order)
-    name = [pattern.format(i) for i in order]
+    name = [pattern.format(i) for i in range(1, len(documents) + 1)]
+    rng.shuffle(name)
     return name, dict(sorted(zip(name, documents)))
 
 
 @lru_cache(maxsize=4)
 def plan(seed=1, smoke=False):
-    """The test collection before it has words.
-
-    Returns {qid: Topic}, {docid: ((event, front), ...)}, {qid: {docid: grade}}; cached, so not to be changed.
-    """
+    """{qid: Topic}, {docid: ((event, front), ...)}, {qid: {docid: grade}}: cached, so not to be changed."""
     n, rng = SMOKE if smoke else SIZES, random.Random(f"{seed}/test")
     topics, documents, judged, seen = {}, [], [], set()
     for i in range(1, n["topics"] + 1):
@@ -506,36 +453,29 @@ def plan(seed=1, smoke=False):
         documents += made
     documents += [_document(rng, draw(rng, avoid=seen), seen) for _ in range(n["docs"] - len(documents))]
     name, docs = _shuffled(rng, documents, "d{:04d}")
-    judged, qrels = {(qid, name[j]) for qid, j in judged}, {}
-    for qid, topic in topics.items():                   # every document is graded; zeros: near misses only
-        grades = {docid: grade(topic.asked, [e for e, _ in d]) for docid, d in docs.items()}
-        qrels[qid] = {docid: g for docid, g in grades.items() if g or (qid, docid) in judged}
-    return topics, docs, qrels
+    return topics, docs, _judge(topics, docs, {(qid, name[j]) for qid, j in judged})
 
 
-def _say_documents(lang, docs, seed, what):
-    rng = random.Random(f"{seed}/{what}/{lang}")
-    return {docid: " ".join(text(sentence(lang, e, rng, front)) for e, front in document)
-            for docid, document in docs.items()}
-
-
-def _say_topics(lang, topics, seed, what):
-    rng = random.Random(f"{seed}/{what}/{lang}")
-    return {qid: text(sentence(lang, t.asked, rng, t.front, t.ask)) for qid, t in topics.items()}
+def _say(lang, items, seed, what):
+    """{id: text} of {id: Topic} or of {id: document}, which is ((event, front), ...)."""
+    rng, said = random.Random(f"{seed}/{what}/{lang}"), {}
+    for id, item in items.items():
+        parts = [(item.asked, item.front, item.ask)] if isinstance(item, Topic) else item
+        said[id] = " ".join(text(sentence(lang, event, rng, *how)) for event, *how in parts)
+    return said
 
 
 def render_documents(lang, seed=1, smoke=False):
     """{docid: text}: the test documents in a language; "en" gives the documents of collection(seed)."""
-    return _say_documents(lang, plan(seed, smoke)[1], seed, "documents")
+    return _say(lang, plan(seed, smoke)[1], seed, "documents")
 
 
 def render_topics(lang, seed=1, smoke=False):
     """{qid: text}: the test topics in a language."""
-    return _say_topics(lang, plan(seed, smoke)[0], seed, "topics")
+    return _say(lang, plan(seed, smoke)[0], seed, "topics")
 
 
 # -------------------------------------------------------------------------------- the collection
-
 def _bitext(lang, seed, split, count, avoid, seen):
     """`count` pairs and their links, the first n the same whatever the count, no event twice (`seen`)."""
     rng, pairs, alignments = random.Random(f"{seed}/bitext/{lang}/{split}"), [], []
@@ -565,10 +505,7 @@ def _pretrain(lang, seed, sentences, avoid):
 
 
 def _train(seed, n, avoid, langs):
-    """English documents; queries with a positive and hard negatives (near misses); dev queries, qrels.
-
-    Returns these and, for training in other languages, {lang: the same documents and queries in it}.
-    """
+    """English documents, queries, triples, dev queries, qrels; {lang: these documents and queries in it}."""
     rng, avoid, documents = random.Random(f"{seed}/train"), set(avoid), []
     queries, triples, dev = {}, [], {}
     while len(queries) < n["queries"] or len(dev) < n["dev_queries"]:
@@ -589,27 +526,18 @@ def _train(seed, n, avoid, langs):
                 queries[qid] = t
                 triples.append((qid, first + grades.index(2), negatives))
     name, docs = _shuffled(rng, documents, "n{:05d}")
-    by_core, qrels = {}, {}                             # a grade above 0 needs verb and object: look there
-    for docid, d in docs.items():
-        for core in dict.fromkeys((e.verb, e.object) for e, _ in d):
-            by_core.setdefault(core, []).append(docid)
-    for qid, t in dev.items():
-        found = by_core[t.event.verb, t.event.object]
-        grades = {docid: grade(t.asked, [e for e, _ in docs[docid]]) for docid in found}
-        qrels[qid] = {docid: g for docid, g in grades.items() if g}
-    said = {lang: {"queries": _say_topics(lang, queries, seed, "queries"),
-                   "docs": _say_documents(lang, docs, seed, "train")} for lang in langs}
-    return {"docs": _say_documents("en", docs, seed, "train"),
-            "queries": _say_topics("en", queries, seed, "queries"),
+    said = {lang: {"queries": _say(lang, queries, seed, "queries"),
+                   "docs": _say(lang, docs, seed, "train")} for lang in langs}
+    return {"docs": _say("en", docs, seed, "train"),
+            "queries": _say("en", queries, seed, "queries"),
             "triples": [(qid, name[p], [name[i] for i in negatives]) for qid, p, negatives in triples],
-            "dev_queries": _say_topics("en", dev, seed, "dev"), "dev_qrels": qrels}, said
+            "dev_queries": _say("en", dev, seed, "dev"), "dev_qrels": _judge(dev, docs)}, said
 
 
 def _wiki(langs, seed, sizes, avoid):
-    """Articles of an encyclopaedia in English, and for each language the titles of those it has too.
+    """An encyclopaedia in English, and titles of its first articles in each language: more in a larger one.
 
-    A title is the first event in short, "The thief traded a cow"; real Wikipedia queries are first sentences
-    too (Sasaki et al. 2018). The larger a language, the more titles: its first ones are those of a smaller.
+    A title is the first event in short, as queries from Wikipedia are first sentences (Sasaki et al. 2018).
     """
     rng, articles, titles = random.Random(f"{seed}/wiki"), {}, {}
     while len(articles) < max(sizes.values()):
@@ -620,9 +548,8 @@ def _wiki(langs, seed, sizes, avoid):
     shorts, docs = list(articles), {f"w{i:04d}": a for i, a in enumerate(articles.values(), 1)}
     for lang in langs:
         rng, some = random.Random(f"{seed}/titles/{lang}"), shorts[:sizes[LANGS[lang][2]]]
-        said = (text(sentence(lang, short, rng)).rstrip(".") for short in some)
-        titles[lang] = dict(zip(docs, said))
-    return {"docs": _say_documents("en", docs, seed, "wiki"), "titles": titles}
+        titles[lang] = {id: text(sentence(lang, short, rng)).rstrip(".") for id, short in zip(docs, some)}
+    return {"docs": _say("en", docs, seed, "wiki"), "titles": titles}
 
 
 def collection(seed=1, langs=None, smoke=False):
@@ -633,34 +560,31 @@ def collection(seed=1, langs=None, smoke=False):
     test topics; a short sentence may still meet one of a test document by chance.
     """
     langs = list(LANGS if langs is None else langs)
-    for lang in langs:
-        if lang not in LANGS:
-            raise ValueError(f"langs: {lang!r} is not in the mini collection; choose from {' '.join(LANGS)}")
+    if unknown := [lang for lang in langs if lang not in LANGS]:
+        raise ValueError(f"langs: {unknown[0]!r} is not in this collection; choose from {' '.join(LANGS)}")
     n, (topics, documents, qrels) = SMOKE if smoke else SIZES, plan(seed, smoke)
     avoid = {t.event for t in topics.values()} | {t.asked for t in topics.values()}
     pretrain = _pretrain("en", seed, n["pretrain"]["en"], avoid)
     docs = {"mini": render_documents("en", seed, smoke)}
     train, parallel = _train(seed, n, avoid, langs)
     info, bitext, tests, monolingual = {}, {}, [], []
-    english = render_topics("en", seed, smoke)
     for lang in langs:
-        name, family, cls = LANGS[lang]
-        info[lang] = {"name": name, "family": family, "class": cls, "pairs": n["pairs"][cls],
-                      "bitext": "mini"}
+        name, group, cls = LANGS[lang]
+        info[lang] = {"name": name, "family": group, "class": cls, "pairs": n["pairs"][cls], "bitext": "mini"}
         pretrain += _pretrain(lang, seed, n["pretrain"][cls], avoid)
         seen = set()                                    # dev first, so that train stays prefix-nested
         dev, dev_links = _bitext(lang, seed, "dev", n["dev"], avoid, seen)
         pairs, pair_links = _bitext(lang, seed, "train", n["train"][cls], avoid, seen)
         bitext[lang] = {"train": pairs, "dev": dev, "train_links": pair_links, "dev_links": dev_links}
         tests.append({"set": lang, "lang": lang, "name": name, "class": cls, "docs": "mini",
-                      "queries": render_topics(lang, seed, smoke), "english": dict(english),
+                      "queries": render_topics(lang, seed, smoke),
+                      "english": render_topics("en", seed, smoke),
                       "qrels": {qid: dict(judged) for qid, judged in qrels.items()}})
         docs[f"mini.{lang}"] = render_documents(lang, seed, smoke)
         monolingual.append(tests[-1] | {"set": f"{lang}.monolingual", "docs": f"mini.{lang}"})
     random.Random(f"{seed}/pretrain").shuffle(pretrain)
     counts = [{"source": f"mini {what}", "read": k, "kept": k, "skipped": {}} for what, k in
               (("pretrain", len(pretrain)), ("documents", len(documents)), ("topics", len(topics)))]
-    return {"profile": "mini", "seed": seed, "langs": info, "pretrain": pretrain,
-            "train": train, "parallel": parallel, "bitext": bitext, "docs": docs, "tests": tests,
-            "monolingual": monolingual, "counts": counts,
-            "wiki": _wiki(langs, seed, n["wiki"], avoid)}
+    return {"profile": "mini", "seed": seed, "langs": info, "pretrain": pretrain, "train": train,
+            "parallel": parallel, "bitext": bitext, "docs": docs, "tests": tests, "monolingual": monolingual,
+            "counts": counts, "wiki": _wiki(langs, seed, n["wiki"], avoid)}

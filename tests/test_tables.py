@@ -1,15 +1,20 @@
-"""report.py: scores, tables and check of a small experiment, against values by hand and evaluate.py's own."""
+"""study/tables.py, study/figures.py, results/publish.py: scores, tables, check, drawings, what is published.
+
+A small experiment, against values by hand and evaluate.py's own.
+"""
 import json
-import math
 import os
 import random
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 import evaluate
-import report
+from conftest import ROOT
+from study import figures, tables
 
 METHODS = {"zero-shot": 0.0, "mean": 0.6, "optical": 1.6, "english": 4.0}
 
@@ -46,7 +51,7 @@ def experiment(tmp_path_factory):
     (root / "subwords.json").write_text('{"sw": 1.5, "mr": 2.25, "de": 1.125}')
     arguments = ["score", "--data", root / "data", "--runs", root / "runs", "--subwords",
                  root / "subwords.json"]
-    assert report.main([*map(str, arguments), "--out", str(root / "scores.json")]) == 0
+    assert tables.main([*map(str, arguments), "--out", str(root / "scores.json")]) == 0
     return root
 
 
@@ -76,16 +81,16 @@ def test_scores_hold_every_method_measure_and_query(experiment):
 def test_tables_are_the_same_bytes_from_the_same_scores(experiment, tmp_path):
     texts = []
     for i in range(2):
-        assert report.main(["tables", str(experiment / "scores.json"), "--out", str(tmp_path / f"{i}.md")]) == 0
+        assert tables.main(["tables", str(experiment / "scores.json"), "--out", str(tmp_path / f"{i}.md")]) == 0
         texts.append((tmp_path / f"{i}.md").read_bytes())
     assert texts[0] == texts[1]
     rows = json.loads((experiment / "scores.json").read_text())
-    assert report.tables(rows).encode() == texts[0]
+    assert tables.tables(rows).encode() == texts[0]
 
 
 def test_table_2_prints_the_stored_values_with_marks_gap_and_ceiling(experiment):
-    rows = report.read_rows(experiment / "scores.json")
-    cells, text = report.pivot(rows, "2", "map"), report.tables(rows)
+    rows = tables.read_rows(experiment / "scores.json")
+    cells, text = tables.pivot(rows, "2", "map"), tables.tables(rows)
     lines = [text_line.split("|") for text_line in text.splitlines() if text_line.startswith("|")]
     lines = {parts[1].strip(): parts for parts in lines}
     assert [h.strip() for h in lines["method"][1:-1]] == [
@@ -105,7 +110,7 @@ def test_table_2_prints_the_stored_values_with_marks_gap_and_ceiling(experiment)
 
 
 def test_marks_follow_holm_over_all_comparisons(experiment):
-    rows = [json.loads(json.dumps(row)) for row in report.read_rows(experiment / "scores.json")]
+    rows = [json.loads(json.dumps(row)) for row in tables.read_rows(experiment / "scores.json")]
     kept = [row for row in rows if row["method"] != "zero-shot" and row["lang"] == "sw"
             and row["measure"] == "map"]
     rng, base = np.random.default_rng(0), np.random.default_rng(1).random(30)
@@ -114,7 +119,7 @@ def test_marks_follow_holm_over_all_comparisons(experiment):
             values = base + (shift + rng.normal(0, 0.05, 30) if row["method"] == "mean" else 0)
             row["per_query"] = {q: float(v) for q, v in zip(row["per_query"], values)}
             row["value"] = float(values.mean())
-        cell = report.tables(kept).split("| distillation, sentence mean |")[1].split("|")[0].strip()
+        cell = tables.tables(kept).split("| distillation, sentence mean |")[1].split("|")[0].strip()
         assert (cell[-1] if cell[-1] in "†‡" else "") == wanted and cell.startswith("**") == (wanted == "‡")
 
 
@@ -127,54 +132,27 @@ def test_a_topic_that_several_sets_share_counts_once_in_their_mean(shared):
              "signature": f"map|nq:8|qrels:{'same' if shared is True else lang}|ties:docid-desc|missing:0|v:1"}
             for lang in ("sw", "so", "tl", "mr")
             for method, values in (("optical", [0.4 + gain for gain in gains]), ("mean", [0.4] * 8))]
-    cells = report.tables(rows).split("| distillation, sentence mean |")[1].splitlines()[0]
+    cells = tables.tables(rows).split("| distillation, sentence mean |")[1].splitlines()[0]
     assert cells == " 0.400 |" * 4 + (" 0.400 |" if shared else " 0.400† |")
 
 
-def _sets(*differences, shared=()):
-    """Rows of two methods in as many sets as there are arrays of differences."""
-    rows = [[], []]
-    for k, d in enumerate(differences):
-        judged = "same" if k in shared else k
-        names = [f"q{i}" for i in range(len(d))]
-        for of, values in zip(rows, (0.5 + d, np.full(len(d), 0.5))):
-            of.append({"signature": f"map|nq:1|qrels:{judged}|v:1", "per_query": dict(zip(names, values.tolist()))})
-    return rows
-
-
-def test_a_mean_over_sets_is_tested_as_it_is_printed_unweighted():
-    rng = np.random.default_rng(0)
-    small, large = rng.normal(0.3, 0.1, 20), rng.normal(-0.1, 0.1, 500)       # pooled, the mean is below 0
-    t, p = report._t_test(*_sets(small, large))
-    error = math.sqrt(small.var(ddof=1) / 20 + large.var(ddof=1) / 500) / 2
-    assert t == pytest.approx((small.mean() + large.mean()) / 2 / error) and t > 5 and p < 1e-6
-    one = report._t_test(*_sets(small))
-    assert one == pytest.approx(evaluate.t_test(list(small), [0] * 20))
-    other = rng.normal(0.0, 0.1, 20)
-    shared = report._t_test(*_sets(small, other, shared=(0, 1)))
-    assert shared == pytest.approx(evaluate.t_test(list((small + other) / 2), [0] * 20))
-    assert p == pytest.approx(2 * evaluate.special.stdtr(19, -t))            # as sure as the smaller set allows
-    assert report._t_test(*_sets(np.zeros(5), np.zeros(9))) == (0.0, 1.0)
-    assert report._t_test(*_sets(np.full(5, 0.25), np.full(9, 0.25))) == (math.inf, 0.0)
-
-
 def test_what_a_profile_leaves_out_is_absent(experiment):
-    rows = report.read_rows(experiment / "scores.json")
-    text = report.tables([row for row in rows if row.get("class") == "low" and row["table"] == "2"])
+    rows = tables.read_rows(experiment / "scores.json")
+    text = tables.tables([row for row in rows if row.get("class") == "low" and row["table"] == "2"])
     assert not any(left_out in text for left_out in ("German", "gap |", "high mean |", "Table 1"))
-    partial = report.tables([row for row in rows if (row["method"], row["lang"]) != ("mean", "mr")])
+    partial = tables.tables([row for row in rows if (row["method"], row["lang"]) != ("mean", "mr")])
     assert "| distillation, sentence mean |" in partial and "|  |" in partial
     assert "OPTICAL above late interaction on NMT" not in text
     others = [row for row in rows if row["method"] != "optical"]
-    assert report.tables(others).count("†") == 1                              # only in the caption
-    assert report.tables([]) == ""
+    assert tables.tables(others).count("†") == 1                              # only in the caption
+    assert tables.tables([]) == ""
 
 
 def test_a_table_of_another_measure_has_its_mean_seeds_and_signatures():
     rows = [{"table": "10", "method": method, "lang": lang, "measure": "aer", "value": value, "seeds": [1],
              "n_queries": 7, "signature": "aer|pairs:7", "name": lang.upper()}
             for method, lang, value in [("optical", "sw", 0.25), ("optical", "so", 0.75), ("greedy", "so", 0.5)]]
-    assert report.tables(rows) == ("## Table 10: alignment error rate, lower is better (aer)\n\n"
+    assert tables.tables(rows) == ("## Table 10: alignment error rate, lower is better (aer)\n\n"
                                "| method | SW | SO | mean |\n| --- | ---: | ---: | ---: |\n"
                                "| OPTICAL | 0.250 | 0.750 | 0.500 |\n"
                                "| distillation, greedy match |  | 0.500 |  |\n\nSeeds {1}.\n\nSignatures:\n"
@@ -184,8 +162,8 @@ def test_a_table_of_another_measure_has_its_mean_seeds_and_signatures():
 def test_rows_of_several_seeds_become_one_with_mean_and_deviation(experiment, tmp_path):
     row = {"table": "10", "method": "optical", "lang": "sw", "measure": "aer", "n_queries": 7, "signature": ""}
     for seed, value in ((1, 0.2), (2, 0.4)):
-        report.write_rows(tmp_path / f"{seed}.json", [row | {"value": value, "seeds": [seed]}])
-    rows = report.score(experiment / "data", experiment / "runs",
+        tables.write_rows(tmp_path / f"{seed}.json", [row | {"value": value, "seeds": [seed]}])
+    rows = tables.score(experiment / "data", experiment / "runs",
                     extra=[tmp_path / "1.json", tmp_path / "2.json"])
     assert rows[-1] == row | {"value": 0.3, "seeds": [1, 2], "std": 0.141421, "by_seed": [0.2, 0.4]}
 
@@ -204,8 +182,8 @@ def test_a_study_stands_beside_the_rows_it_changes_and_only_the_ablation_is_test
             path.rename(target)
     argv = ["score", "--data", experiment / "data", "--runs", experiment / "runs", "--study",
             f"3={tmp_path / '3'}", f"4={tmp_path / 'methods'}", "--out", tmp_path / "scores.json"]
-    assert report.main(list(map(str, argv))) == 0
-    text = report.tables(report.read_rows(tmp_path / "scores.json"))
+    assert tables.main(list(map(str, argv))) == 0
+    text = tables.tables(tables.read_rows(tmp_path / "scores.json"))
     three = text.split("## Table 3: ")[1].split("## Table 4: ")[0]
     names = [line.split("|")[1].strip() for line in three.splitlines() if line.startswith("|")][2:]
     assert names == ["OPTICAL", "epsilon=0.05", "epsilon=0.5", "plan=ipot"]      # numbers in their order
@@ -218,46 +196,46 @@ def test_a_study_stands_beside_the_rows_it_changes_and_only_the_ablation_is_test
     assert "| OPTICAL |" not in four and "†" not in four and "Holm" not in four and "fewer pairs" not in four
     run = tmp_path / "methods" / "sw" / "methods=mean,pairs=250.s1.trec"
     run.with_name("methods=mean,pairs=999.s1.trec").write_bytes(run.read_bytes())
-    assert report.main(list(map(str, argv))) == 0
-    four = report.tables(report.read_rows(tmp_path / "scores.json")).split("## Table 4: ")[1]
+    assert tables.main(list(map(str, argv))) == 0
+    four = tables.tables(tables.read_rows(tmp_path / "scores.json")).split("## Table 4: ")[1]
     assert "No value: the language has fewer pairs.\n" in four
 
 
 def test_the_gain_over_translation_is_printed_beside_the_papers(experiment):
-    rows = report.read_rows(experiment / "scores.json")
-    assert "13.7%" not in report.tables(rows)
+    rows = tables.read_rows(experiment / "scores.json")
+    assert "13.7%" not in tables.tables(rows)
     renamed = [row | {"method": "nmt"} if row["method"] == "mean" else row for row in rows]
     low = [np.mean([row["value"] for row in renamed if row["method"] == method and row["measure"] == "map"
                     and row["lang"] in ("sw", "mr")]) for method in ("optical", "nmt")]
     gain = f"NMT, low resource: {low[0] / low[1] - 1:+.1%} (the paper, NMT: +13.7%)"
-    assert report.tables(renamed).count(gain) == 1
+    assert tables.tables(renamed).count(gain) == 1
 
 
 def test_costs_are_a_table_of_their_own():
     rows = [{"table": "11", "method": "optical", "lang": "all", "measure": measure, "value": value, "seeds": [],
              "n_queries": 3, "name": "cpu, 2 cores", "signature": ""}
             for measure, value in [("seconds", 12.345), ("tokens_per_s", 20123.0)]]
-    text = report.tables(rows)
+    text = tables.tables(rows)
     assert "| method | training, s | tokens/s |" in text and "| OPTICAL | 12.3 | 20,123.0 |" in text
     assert "Device: cpu, 2 cores." in text
 
 
 def test_check_prints_ok_or_fail_and_fails_on_a_missing_number(experiment, tmp_path, capsys):
     scores, expected = str(experiment / "scores.json"), tmp_path / "expected.json"
-    assert report.main(["expect", scores, "--command", "bash run_all.sh", "--tolerance", "0.001", "--out",
+    assert tables.main(["expect", scores, "--command", "bash run_all.sh", "--tolerance", "0.001", "--out",
                     str(expected)]) == 0
     wanted = json.loads(expected.read_text())
     assert len(wanted) == 15 + 12
     assert list(wanted[-1]) == ("name table method lang measure value seeds by_seed tolerance "
                                 "command").split()
-    assert report.main(["check", scores, str(expected)]) == 0
+    assert tables.main(["check", scores, str(expected)]) == 0
     out = capsys.readouterr().out.splitlines()
     assert all(text.startswith("ok ") for text in out[:-1]) and out[-1] == "27 ok, 0 FAIL"
-    assert report.main(["expect", scores, "--command", "x", "--tolerance", "1", "--repeats", scores, "--out", str(expected)]) == 0
+    assert tables.main(["expect", scores, "--command", "x", "--tolerance", "1", "--repeats", scores, "--out", str(expected)]) == 0
     assert {row["tolerance"] for row in json.loads(expected.read_text())} == {0.0}
     for change in ({"value": wanted[-1]["value"] + 0.0011}, {"lang": "xx"}):
         expected.write_text(json.dumps([*wanted[:-1], wanted[-1] | change]))
-        assert report.main(["check", scores, str(expected)]) == 1
+        assert tables.main(["check", scores, str(expected)]) == 1
         assert capsys.readouterr().out.splitlines()[-2].startswith("FAIL table 2: ")
 
 
@@ -267,15 +245,15 @@ def _row(lang, value, seeds, by_seed=(), method="optical"):
 
 
 def test_scores_of_some_seeds_are_checked_against_those_seeds():
-    more = report.expect([_row("sw", 0.2, [1])], "make")                     # and of more seeds, those expected
+    more = tables.expect([_row("sw", 0.2, [1])], "make")                     # and of more seeds, those expected
     for by_seed, good in [([0.2, 0.9], True), ([0.3, 0.1], False)]:
-        assert report.check([_row("sw", 0.55, [1, 2], by_seed)], more)[1] == (not good)
+        assert tables.check([_row("sw", 0.55, [1, 2], by_seed)], more)[1] == (not good)
     old = [{key: value for key, value in more[0].items() if key not in ("seeds", "by_seed")}]
-    assert report.check([_row("sw", 0.2, [1])], old)[1] == 0
-    wanted = report.expect([_row("sw", 0.4, [1, 2, 3], [0.2, 0.3, 0.7]), _row("sw", 0.5, [1], method="bm25")], "make")
+    assert tables.check([_row("sw", 0.2, [1])], old)[1] == 0
+    wanted = tables.expect([_row("sw", 0.4, [1, 2, 3], [0.2, 0.3, 0.7]), _row("sw", 0.5, [1], method="bm25")], "make")
     for value, seeds, good in [(0.4, [1, 2, 3], True), (0.2, [1], True), (0.7, [3], True), (0.45, [2, 3], False),
                                (0.5, [2, 3], True), (0.5, [3, 2], True), (0.4, [1], False), (0.4, [4], True), (0.3, [1, 4], False)]:
-        lines, failures = report.check([_row("sw", value, seeds), _row("sw", 0.5, [1], method="bm25")], wanted)
+        lines, failures = tables.check([_row("sw", value, seeds), _row("sw", 0.5, [1], method="bm25")], wanted)
         assert failures == (not good) and lines[0].startswith("ok" if good else "FAIL"), (value, seeds)
     assert "= 0.3, expected 0.2 ± 0.0 from make" in lines[0]
 
@@ -285,9 +263,9 @@ def test_repeats_on_other_machines_measure_the_tolerance():
             _row("sw", 0.7, [1], method="greedy")]
     repeats = [[_row("sw", 0.36, [1]), _row("mr", 0.09, [1]), _row("sw", 0.6, [1], method="bm25")],
                [_row("sw", 0.42, [1, 2], [0.35, 0.49])]]
-    tolerance = {(row["method"], row["lang"]): row["tolerance"] for row in report.expect(rows, "make", 0.03, repeats)}
+    tolerance = {(row["method"], row["lang"]): row["tolerance"] for row in tables.expect(rows, "make", 0.03, repeats)}
     assert tolerance == {("optical", "sw"): 0.04, ("optical", "mr"): 0.04, ("bm25", "sw"): 0, ("greedy", "sw"): 0.03}
-    assert {row["tolerance"] for row in report.expect(rows, "make", 0.03)} == {0.03}
+    assert {row["tolerance"] for row in tables.expect(rows, "make", 0.03)} == {0.03}
 
 
 def test_bad_experiments_are_one_clear_line(experiment, tmp_path, capsys):
@@ -295,7 +273,7 @@ def test_bad_experiments_are_one_clear_line(experiment, tmp_path, capsys):
         root = tmp_path / f"copy{len(list(tmp_path.iterdir()))}"
         shutil.copytree(experiment, root)
         change(root)
-        status = report.main(["score", "--data", str(root / "data"), "--runs", str(root / "runs"), "--out",
+        status = tables.main(["score", "--data", str(root / "data"), "--runs", str(root / "runs"), "--out",
                           str(root / "new.json")])
         err = capsys.readouterr().err
         assert status == 2 and not (root / "new.json").exists()
@@ -318,8 +296,8 @@ def test_bad_experiments_are_one_clear_line(experiment, tmp_path, capsys):
 def test_an_empty_run_scores_zero_and_says_so(experiment, tmp_path):
     shutil.copytree(experiment, tmp_path / "copy")
     (tmp_path / "copy" / "runs" / "sw" / "zero-shot.s1.trec").write_text("")
-    rows = report.score(tmp_path / "copy" / "data", tmp_path / "copy" / "runs")
-    row = report.pivot(rows, "2", "map")["zero-shot"]["sw"]
+    rows = tables.score(tmp_path / "copy" / "data", tmp_path / "copy" / "runs")
+    row = tables.pivot(rows, "2", "map")["zero-shot"]["sw"]
     assert row["value"] == 0 and "|missing:30|" in row["signature"]
 
 
@@ -328,7 +306,139 @@ def test_other_tables_list_settings_as_numbers_and_low_resource_languages_first(
              "seeds": [1], "name": name, "class": kind, "signature": "accuracy|nq:4"}
             for method, value in (("share=0.5", 0.5), ("share=1", 0.25), ("share=0", 0.75))
             for lang, name, kind in (("de", "German", "high"), ("sw", "Swahili", "low"))]
-    lines = report.tables(rows).splitlines()
+    lines = tables.tables(rows).splitlines()
     assert lines[2] == "| method | Swahili | German | mean | low mean | high mean |"
     assert [line.split(" | ")[0] for line in lines[4:7]] == ["| share=0", "| share=0.5", "| share=1"]
     assert lines[5] == "| share=0.5 | 0.500 | 0.500 | 0.500 | 0.500 | 0.500 |"
+
+
+def test_a_study_alone_has_its_runs_beside_those_of_the_methods(experiment, tmp_path):
+    shutil.copytree(experiment / "runs", tmp_path / "runs")
+    shutil.copytree(experiment / "runs" / "sw", tmp_path / "runs-3" / "sw")
+    argv = ["score", "--data", experiment / "data", "--runs", tmp_path / "runs", "--study", "3", "9", "--out", tmp_path / "a.json"]
+    assert tables.main(list(map(str, argv))) == 0
+    rows = tables.read_rows(tmp_path / "a.json")
+    assert {row["method"] for row in rows if row["table"] == "3"} == set(METHODS) and not any(row["table"] == "9" for row in rows)
+
+
+@pytest.mark.parametrize("text, told", [("[1]", "row 0 is not an object with table, method"), ("{}", "not a list"),
+                                        ("[" * 100_000, "not JSON"), ("nonsense", "not JSON")])
+def test_scores_that_are_none_are_one_line(text, told, tmp_path, capsys):
+    (tmp_path / "scores.json").write_text(text)
+    assert tables.main(["tables", str(tmp_path / "scores.json"), "--out", str(tmp_path / "t")]) == 2
+    err = capsys.readouterr().err
+    assert told in err and "scores.json: " in err and err.count("\n") == 1 and not (tmp_path / "t").exists()
+
+
+# ---- figures ----
+
+def cell(table, method, lang, value, group="low", measure="map"):
+    return {"table": table, "method": method, "lang": lang, "measure": measure, "value": value, "class": group}
+
+
+def test_curves_hold_the_means_of_the_tables_and_table_2_at_its_own_size():
+    rows = [cell("1", "data", lang, 500, measure="pairs") for lang in ("sw", "so", "fi")]
+    rows += [cell("2", "optical", "sw", 0.5), cell("2", "optical", "so", 0.3), cell("2", "mean", "sw", 0.9),
+             cell("2", "optical", "fi", 0.8, "high"), cell("2", "optical", "sw", 0.99, measure="recall_100")]
+    rows += [cell("4", f"methods=optical,pairs={n}", lang, value)
+             for n, lang, value in [(1000, "sw", 0.6), (1000, "so", 0.4), (250, "sw", 0.1)]]
+    rows += [cell("5", "mix=0.5", lang, value, group)
+             for lang, value, group in [("sw", 0.4, "low"), ("so", 0.2, "low"), ("fi", 0.7, "high")]]
+    rows += [cell("9", f"params={size}M{kind}", lang, value, group)
+             for size, kind, lang, value, group in [(0.5, "", "sw", 0.2, "low"), (0.5, "", "so", 0.4, "low"),
+                                                    (0.5, ",english", "sw", 0.7, "low"), (0.1, "", "fi", 0.6, "high")]]
+    found = figures.curves(rows)
+    assert found["size"][1] == {"optical": {500: 0.4, 1000: 0.5}}          # 250 is not there in both
+    mix, scale = ({name: {x: round(y, 9) for x, y in line.items()} for name, line in found[figure][1].items()}
+                  for figure in ("mix", "scale"))
+    assert mix == {"low mean": {0.0: 0.4, 0.5: 0.3}, "high mean": {0.0: 0.8, 0.5: 0.7}, "gap": {0.0: 0.4, 0.5: 0.4}}
+    assert scale == {"low mean": {0.5: 0.3}, "English queries": {0.5: 0.7}, "high mean": {0.1: 0.6}}
+    assert figures.curves(rows[:4]) == {}
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_figures_are_drawn_where_matplotlib_is_and_their_data_written_anyway(tmp_path, installed, capsys, monkeypatch):
+    if installed:
+        pytest.importorskip("matplotlib")
+    else:
+        monkeypatch.setitem(sys.modules, "matplotlib", None)
+    tables.write_rows(tmp_path / "scores.json", [
+        cell("1", "data", "sw", 500, measure="pairs"), cell("2", "optical", "sw", 0.5),
+        cell("4", "methods=optical,pairs=250", "sw", 0.25)])
+    (tmp_path / "plan.json").write_text(json.dumps({"rows": ["a", "goat"], "columns": ["mbuzi"], "plan": [[0.25], [0.75]]}))
+    argv = ["--scores", str(tmp_path / "scores.json"), "--plan", str(tmp_path / "plan.json"), "--out"]
+    for out in ("a", "b"):
+        assert figures.main([*argv, str(tmp_path / out)]) == 0
+    files = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
+    assert files == {path.name: path.read_bytes() for path in (tmp_path / "b").iterdir()}
+    assert set(files) == {"size.tsv", "plan.tsv"} | ({"size.svg", "plan.svg"} if installed else set())
+    assert files["size.tsv"].decode() == "sentence pairs\toptical\n250\t0.2500\n500\t0.5000\n"
+    assert files["plan.tsv"].decode() == "\tmbuzi\na\t0.2500\ngoat\t0.7500\n"
+    assert ("not installed" in capsys.readouterr().out) != installed
+    (tmp_path / "plan.json").write_text("[]")
+    assert figures.main([*argv, str(tmp_path / "c")]) == 2 and "plan.json: not an object" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("profile", ["mini", "real"])
+def test_committed_drawings_are_those_of_the_committed_scores(profile, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)                     # another version has other bytes
+    (tmp_path / "plan.json").write_text('{"rows": [], "columns": [], "plan": []}')
+    figures.figures(ROOT / "results" / profile / "scores.json", tmp_path / "plan.json", tmp_path / "out")
+    committed = ROOT / "results" / profile / "figures"
+    for name in {path.name for path in committed.glob("*.tsv")} - {"plan.tsv"}:
+        assert (tmp_path / "out" / name).read_bytes() == (committed / name).read_bytes()
+
+
+# ---- what is published ----
+
+def test_publishing_puts_a_run_into_results_and_between_the_marks_of_the_readme(tmp_path):
+    out, mark = tmp_path / "out", "<!-- results/mini/tables.md -->"
+    score = {"table": "3", "method": "a", "lang": "b", "measure": "map", "value": 0.5, "seeds": [1]}
+    args = {"commit": "c0ffee", "dirty": False, "device": "cpu", "threads": 2, "versions": {},
+            "args": {"bf16": False, "data_sha256": "ab"}}
+    rate = {"chosen": 0.001, "dev_map": {"0.0003": 0.25, "0.001": 0.5}, "langs": ["sw"], "steps": 9}
+    files = {"data/collection.json": {"profile": "mini"}, "scores.json": [score],
+             "tune/lr.optical.json": {"method": "optical", **rate}, "tune/lr.mean.json": {"method": "mean", **rate, "langs": ["so"]},
+             "tune-nmt/lr.nmt.json": {"method": "nmt", "chosen": 0.002, "dev_chrf": {"0.002": 50.0}, "langs": ["sw"]},
+             "s1/teacher/done.json": {"steps": 7, "seconds": 1.5, "examples": 1200}, "s1/teacher/args.json": args,
+             "s1/nmt/sw-en/done.json": {"model": "a/model", "dev_chrf": 50.0}, "s1/nmt/sw-en/args.json": args}
+    texts = {path: json.dumps(value) for path, value in files.items()}
+    made_of = ("## Table 1\n\n| data |\n\n## Table 2\n\n" + tables.markdown(
+        ["method", "Swahili", "low mean", "high mean"], [["NMT", "0.1", "**0.2**", ""]])
+        + "\nSignatures:\n- `map` (a)\n\ngain\n\n## Table 3\n\n| long |\n")
+    stages = ("tune\t5\nteacher-s1\t3\nteacher-s1\t4\nteacher-s2\t10\nnmt-s2\t2\n"
+              "distil-s1-sw\t10\ndistil-s1-so\t20\ndistil-s2-sw\t30\ndistil-s2-sw\t1\ndistil-s2-so\t40\nbm25-nmt-s1\t6\n"
+              "pretrain-e5-small-s1\t9\n")
+    for path, text in (texts | {"tables.md": made_of, "costs.json": "[]\n", "costs.md": "", "figures/size.tsv": "x\n",
+                                "figures/plan.tsv": "y\n", "stages.tsv": stages}).items():
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        (out / path).write_text(text)
+    (tmp_path / "README.md").write_text(f"before\n{mark}\n| old |\n<!-- end -->\nafter\n")
+    argv = [sys.executable, "results/publish.py", str(out), "make it", "--into", str(tmp_path)]
+    made = tmp_path / "results" / "mini"
+    (made / "figures").mkdir(parents=True)
+    (made / "figures" / "size.svg").write_text("of an earlier run")
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "figures has data alone" in done.stdout, done.stderr
+    assert not (made / "figures" / "size.svg").exists()
+    assert (tmp_path / "README.md").read_text() == (
+        f"before\n{mark}\n| method | low mean | high mean |\n| --- | ---: | ---: |\n| NMT | 0.2 |  |\n\nEvery language, table "
+        "and signature: [results/mini/tables.md](results/mini/tables.md).\n<!-- end -->\nafter\n")
+    assert tables.read_rows(made / "expected.json")[0]["command"] == "make it"
+    environment = (made / "environment.txt").read_text()
+    assert (made / "figures" / "size.tsv").read_text() == "x\n"
+    assert "c0ffee" in environment and "s1/teacher: 7 steps, 1.5 s, 1,200 examples" in environment
+    assert "s1/nmt/sw-en: a/model, dev chrf 50.0000" in environment
+    assert (made / "figures" / "plan.tsv").exists()
+    assert (made / "stages.tsv").read_text() == (                            # 3 + 4, 10: 8 on average; 30, 31 + 40
+        "tune\t5\nteacher\t8\nnmt\t2\ndistil\t50\nbm25-nmt\t6\npretrain-e5-small\t9\n")
+    rates = json.loads((made / "lr.json").read_text())
+    assert rates["optical"] == rate and rates["mean"]["langs"] == ["so"] and rates["nmt"]["chosen"] == 0.002
+    assert subprocess.run([*argv, "--part", "limits"], cwd=ROOT).returncode == 0
+    assert (made / "limits.md").read_text() == made_of and tables.read_rows(made / "limits.json") == [score]
+    assert (made / "limits.txt").read_text() == environment
+    (out / "data" / "collection.json").write_text('{"profile": "real"}')
+    assert subprocess.run(argv, cwd=ROOT, capture_output=True).returncode == 2              # no mark for real
+    assert [p.name for p in (tmp_path / "results" / "real" / "figures").iterdir()] == ["size.tsv"]
+    (tmp_path / "README.md").write_text("no marks\n")
+    assert subprocess.run(argv, cwd=ROOT, capture_output=True).returncode == 2

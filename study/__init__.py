@@ -1,0 +1,1 @@
+"""What the tables compare and how they are made; run from the repository's root: python -m study.NAME."""

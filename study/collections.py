@@ -1,0 +1,585 @@
+# SPDX-License-Identifier: MIT
+"""The collections of the study: the publishers' files, joined into one dict for data.write_collection.
+
+    python -m study.collections prepare real --out DIR         write a collection: mini, real, or paper
+    python -m study.collections show mini --lang sw -n 5       read sentence pairs, with their word links
+
+real    AfriQA's test questions in low-resource languages against all its English passages, bitext lafand-mt;
+        XQuAD-R's in high-resource ones against its English paragraphs and, as LAReQA does, sentences, bitext
+        NTREX-128. The teacher learns from AfriQA's other English questions, the same for any languages.
+paper   The paper's own setting: MS MARCO, OPUS, seven languages, CLEF 2000-2003, which has to be bought:
+        CLEF=folder names it, laid out as ELRA-E0008 is; CIIR translated its topics into Swahili and Somali.
+        Open collections stand in for it, or beside it: Belebele, MLQA, CIRAL.
+both    XTREME-R's tasks (Ruder et al. 2021), for table 9, with English documents alone: LAReQA without other
+        languages' candidates, Tatoeba with equal sentences as one, Mewsli-X's query of mention and sentence.
+"""
+import argparse
+import hashlib
+import itertools
+import os
+import random
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+import data
+import evaluate
+from study import baselines, mini, sources
+from study.sources import LANGUAGES, Files
+
+NTREX = "NTREX-128/newstest2019-"
+CHECK = "python -m study.sources check tells more"
+
+
+def test_set(lang, name, docs, rows, measure=None):
+    """A test set of rows (qid, query, {docid: grade}, query in English); with a measure, without the last."""
+    t = {"set": name, "lang": lang, "name": LANGUAGES[lang].name, "class": LANGUAGES[lang].cls, "docs": docs}
+    t |= {"measure": measure} if measure else {}
+    parts = {"queries": 1, "qrels": 2} if measure else {"queries": 1, "english": 3, "qrels": 2}
+    return t | {part: {row[0]: row[i] for row in rows} for part, i in parts.items()}
+
+
+# ------------------------------------------------------------------------------------------------- real
+def _afriqa(files, titles):
+    """All AfriQA passages and questions: {docid: text}, {(lang, split): [row of read_afriqa + docid]}."""
+    pool, parts = {}, {}
+    listed = [file.split(".")[2:5:2] + [file] for file in sources.SOURCES["afriqa"].files if "gold" in file]
+    for lang, split, file in sorted(listed, key=lambda row: (row[0], ("train", "dev", "test").index(row[1]))):
+        path = files.find("afriqa", file)
+        count = files.count(f"afriqa {lang} {split}", **{} if path else {"note": "file not found"})
+        for row in count.each(sources.read_afriqa(path) if path else []):
+            if row["context"]:
+                # The id is a hash: it stays when files are added, and ties are broken by chance. The title is
+                # part of the text, because 45% of the passages lack it ("He was elected in 1992").
+                row["docid"] = "p" + hashlib.sha1(row["context"].encode()).hexdigest()[:10]
+                title = row["title"] + ". " if titles and row["title"] else ""
+                pool.setdefault(row["docid"], title + row["context"])
+            empty = [k for k in ["context", "english"] + ["question"] * (split == "test") if not row[k]]
+            if empty:
+                count.skip("empty " + empty[0])
+            else:
+                parts.setdefault((lang, split), []).append(row)
+    return pool, parts
+
+
+def _teacher(files, pool, parts, tests, asked, seed, strict, squad):
+    """English questions with passages, less those of the tests; about 200 are held out for selection."""
+    answers, texts, by_passage = {row["docid"] for row in tests}, dict(pool), {}
+    rows = [(f"{lang}.{split}.{row['id']}", row["english"], row["docid"])
+            for (lang, split), part in parts.items() if split != "test" for row in part]
+    for n, paragraph in enumerate(sources.read_squad(squad) if squad else []):
+        texts[f"squad{n:05d}"] = f"{paragraph['title']}. {paragraph['context']}"
+        rows += [(f"squad.{qid}", question, f"squad{n:05d}") for qid, question, _ in paragraph["questions"]]
+    count = files.count("teacher training pairs")
+    for row in count.each(rows, lambda row: (
+            "question is in a test set" if data.fold(row[1]) in asked else
+            "passage answers a test question" if strict and row[2] in answers else "")):
+        by_passage.setdefault(row[2], []).append(row)
+    # Held out are passages with all their questions: what selects the teacher is never a training positive.
+    passages, dev, n = sorted(by_passage), [], min(200, count["kept"] // 10)
+    random.Random(seed).shuffle(passages)
+    while passages and len(dev) < n:
+        dev += by_passage.pop(passages.pop())
+    said = {data.fold(text) for _, text, _ in dev}
+    train = [row for part in by_passage.values() for row in part if data.fold(row[1]) not in said]
+    count.skip("held out as dev", len(dev))
+    count.skip("question is in dev", count["kept"] - len(train))
+    overlap = sum(row[2] in answers for row in train)
+    count["note"] = f"of those kept, {overlap} have a passage that also answers a test question"
+    return {"docs": {docid: texts[docid] for *_, docid in train + dev},
+            "queries": {qid: text for qid, text, _ in train},
+            "triples": [(qid, docid, []) for qid, _, docid in train],
+            "dev_queries": {qid: text for qid, text, _ in dev},
+            "dev_qrels": {qid: {docid: 1} for qid, _, docid in dev}}
+
+
+def xquad(files, langs):
+    """{name: English documents}, {lang: [paragraph set, sentence set]} of the XQuAD-R files found."""
+    docs, english, sets = {"xquad.paragraphs": {}, "xquad.sentences": {}}, {}, {}
+    for lang in ["en", *langs]:
+        path, rows = files.find("xquad-r", f"{lang}.json"), []
+        count = files.count(f"xquad-r {lang}") if path else None
+        for p, row in enumerate(sources.read_squad(path) if path else []):
+            if lang == "en":
+                docs["xquad.paragraphs"][f"x{p:03d}"] = row["context"]
+                docs["xquad.sentences"] |= {f"x{p:03d}.{s:02d}": x for s, x in enumerate(row["sentences"])}
+                english |= {qid: (question, f"x{p:03d}", f"x{p:03d}.{s:02d}")
+                            for qid, question, s in row["questions"] if s is not None}
+            rows += [(qid, question, *english[qid]) for qid, question, _ in count.each(
+                row["questions"], lambda row: "empty question" if not row[1] else
+                "" if row[0] in english else "no answer sentence in English")]
+        if lang != "en" and rows:
+            sets[lang] = [test_set(lang, f"{lang}.{unit}", f"xquad.{unit}",
+                                   [(qid, text, {found[i]: 1}, asked) for qid, text, asked, *found in rows])
+                          for i, unit in enumerate(["paragraphs", "sentences"])]
+    return docs, sets
+
+
+def _lafand(files, lang, asked, question_pairs):
+    """lafand-mt: its training part, and 500 pairs spread over its dev part."""
+    paths = {split: files.find_all("lafand-mt", f"en-{lang}/{split}.en", f"en-{lang}/{split}.{lang}")
+             for split in ("dev", "train")}
+    if not all(paths.values()):
+        raise FileNotFoundError("no lafand-mt bitext found")
+    count = files.count(f"lafand-mt {lang} dev")
+    dev = list(sources.filter_pairs(count.each(data.aligned(*paths["dev"])), count))
+    count.skip("over 500", max(0, len(dev) - 500))
+    dev = [dev[i * len(dev) // 500] for i in range(500)] if len(dev) > 500 else dev
+    count, known = files.count(f"lafand-mt {lang} train"), {text for pair in dev for text in pair}
+    pairs = sources.filter_pairs(count.each(data.aligned(*paths["train"])), count)
+    train = [pair for pair in pairs if known.isdisjoint(pair)]
+    count.skip("a side is in dev", count["kept"] - len(train))
+    for split in ("train", "dev") if question_pairs else []:
+        path = files.find("afriqa", f"queries/{lang}/queries.afriqa.{lang}.en.{split}.json")
+        rows = [(row["english"], row["question"]) for row in sources.read_afriqa(path)] if path else []
+        train += files.count(f"afriqa-queries {lang} {split}").each(rows, lambda row: (
+            "" if all(row) and data.fold(row[0]) not in asked else "empty, or in a test set"))
+    return {"train": train, "dev": dev}
+
+
+def _ntrex(files, lang):
+    """NTREX-128: its last documents, a tenth, are dev. Lengths tell little between English and Chinese."""
+    paths = files.find_all("ntrex", "DOCUMENT_IDS.tsv", NTREX + "src.eng.txt",
+                           f"{NTREX}ref.{LANGUAGES[lang].codes['ntrex']}.txt")
+    if not paths:
+        raise FileNotFoundError("no NTREX-128 bitext found")
+    count = files.count(f"ntrex {lang}")
+    rows = list(count.each(data.aligned(*paths)))
+    documents = [row[0] for row in rows]
+    split = documents.index(documents[len(rows) * 9 // 10]) if rows else 0    # dev begins with a document
+    held = {row[1:] for row in rows[split:]}
+    pairs = list(sources.filter_pairs((row[1:] for row in rows), count, max_ratio=None))
+    return {"train": [p for p in pairs if p not in held], "dev": [p for p in pairs if p in held]}
+
+
+def real_collection(files, langs=None, seed=1, titles=True, strict=False, squad=False, question_pairs=False,
+                    wiki=None, dictionary=None):
+    """The real profile as data.write_collection takes it; options as of the command, see `main`. Raises:
+    ValueError for an unknown language, and for one of `langs` that lacks its files."""
+    langs, high = sorted(known(langs, "real"), key=sources.REAL.index), sources.codes("xquad-r")
+    pool, parts = _afriqa(files, titles)
+    tests = [row for (_, split), rows in parts.items() if split == "test" for row in rows]
+    asked = {data.fold(row["english"]) for row in tests}
+    squad_path = files.find("squad", "train-v1.1.json") if squad else None
+    if squad and not squad_path:
+        raise ValueError(f"squad: train-v1.1.json not found in {files.where}")
+    train = _teacher(files, pool, parts, tests, asked, seed, strict, squad_path)
+    docs, found = xquad(files, high)
+
+    def make(lang):
+        rows = parts.get((lang, "test"), [])
+        if lang in found:
+            return found[lang], "NTREX-128", _ntrex(files, lang)
+        if not rows:
+            raise FileNotFoundError(f"no {'XQuAD-R' if lang in high else 'AfriQA'} test questions found")
+        rows = [(f"{lang}.{row['id']}", row["question"], {row["docid"]: 1}, row["english"]) for row in rows]
+        sets = [test_set(lang, lang, "afriqa", rows)]
+        return sets, "lafand-mt", _lafand(files, lang, asked, question_pairs)
+
+    return _collection(files, "real", langs, seed, train, {"afriqa": pool} | docs, make, wiki, dictionary)
+
+
+def known(langs, profile):
+    """`langs`, or [] for None. Raises: ValueError for a language that the profile has not."""
+    everyone = sources.REAL if profile == "real" else sources.PAPER
+    for lang in langs or []:
+        if lang not in everyone:
+            raise ValueError(f"unknown language {lang!r}; the {profile} profile has {' '.join(everyone)}")
+    return langs or []
+
+
+def _collection(files, profile, langs, seed, train, docs, make, wiki, dictionary):
+    """The collection of `langs`, or of all that can be in it; make(lang): test sets, the bitext's name, the
+    bitext, or FileNotFoundError; their documents, {name: {docid: text}}, are or come into `docs`."""
+    c = {"profile": profile, "seed": seed, "langs": {}, "train": train, "bitext": {}, "tests": []}
+    for lang in langs or (sources.REAL if profile == "real" else sources.PAPER):
+        row = LANGUAGES[lang]
+        try:
+            sets, corpus, c["bitext"][lang] = make(lang)
+        except FileNotFoundError as lacks:
+            if langs:
+                raise ValueError(f"{lang}: {lacks} in {files.where}; {CHECK}") from None
+            files.count(f"{lang} left out")["note"] = str(lacks)
+            continue
+        c["tests"] += sets
+        family = row.family if profile == "paper" else row.family.split(" (")[0]
+        c["langs"][lang] = {"name": row.name, "family": family, "class": row.cls,
+                            "pairs": len(c["bitext"][lang]["train"]), "bitext": corpus}
+    if not c["tests"] or not train["triples"]:
+        raise ValueError(f"no training questions, or no tests and bitext, in {files.where}; {CHECK}")
+    c["docs"] = {name: docs[name] for name in docs if name in {test["docs"] for test in c["tests"]}}
+    if wiki:
+        c["wiki"] = sources.wiki_titles(files, wiki, c["langs"], seed)
+    if dictionary:
+        c["dictionaries"] = sources.dictionaries(files, dictionary, c["langs"])
+    for kind, found in ((wiki, c.get("wiki", {}).get("titles")), (dictionary, c.get("dictionaries"))):
+        if kind and not found:
+            raise ValueError(f"{kind}: nothing found for {' '.join(c['langs'])} in {files.where}; {CHECK}")
+    c["retrieval"] = list(xtreme(files, c["docs"], c["langs"]))
+    return c | {"counts": [row for i, row in enumerate(files.counts) if row not in files.counts[:i]]}
+
+
+def xtreme(files, docs, langs):
+    """Yield the test sets of XTREME-R's tasks whose files are there; their documents join `docs`."""
+    for lang, code in sources.codes("tatoeba", langs).items():
+        paths = files.find_all("tatoeba", f"tatoeba.{code}-eng.eng", f"tatoeba.{code}-eng.{code}")
+        texts, pairs = {}, files.count(f"tatoeba {lang}").each(
+            enumerate(data.aligned(*paths)), lambda row: "" if all(row[1]) else "empty side") if paths else ()
+        rows = [(f"{lang}.{i}", text, {texts.setdefault(english, f"sentence{i}"): 1})
+                for i, (english, text) in pairs]
+        if rows:
+            docs[f"tatoeba.{lang}"] = {docid: text for text, docid in texts.items()}
+            yield test_set(lang, f"{lang}.tatoeba", f"tatoeba.{lang}", rows, "accuracy, Tatoeba")
+    high = sources.codes("xquad-r", langs)
+    english, found = xquad(files, high) if high else ({}, {})
+    for lang, (_, test) in found.items():
+        docs["xquad.sentences"] = english["xquad.sentences"]
+        rows = [(qid, text, test["qrels"][qid]) for qid, text in test["queries"].items()]
+        yield test_set(lang, f"{lang}.lareqa", "xquad.sentences", rows, "mAP@20, LAReQA")
+    wanted, names, found = sources.codes("mewsli-x", langs), sources.SOURCES["mewsli-x"].files, {}
+    paths = files.find_all("mewsli-x", *names) if wanted else []
+    if paths:
+        entities = dict(sources.records(paths[0], sources.entity, "entity_id, title, description"))
+        for lang, rows in sources.records(paths[1], sources.mentions, "context, mentions (get-mewsli-x.sh)"):
+            found.setdefault(lang, []).extend(rows)
+    for lang in (lang for lang in wanted if lang in found):
+        rows = [(qid, query, {answer: 1}) for qid, answer, query in files.count(f"mewsli-x {lang}").each(
+            found[lang], lambda row: "no text; get-mewsli-x.sh puts it there" if not row[2] else
+            "" if row[1] in entities else "unknown entity")]
+        if rows:
+            docs["mewsli-x"] = entities
+            yield test_set(lang, f"{lang}.mewsli", "mewsli-x", rows, "mAP@20, Mewsli-X")
+
+
+# ------------------------------------------------------------------------------------------------ paper
+def questions(files, lang):
+    """Yield test sets, documents: questions of Belebele and MLQA, passages of the same ones in English."""
+    def parse(record):
+        key = record["link"], record["question_number"]           # one in every language, as MLQA's ids are
+        return key, data.clean(record["flores_passage"]), data.clean(record["question"])
+
+    found, row = {}, LANGUAGES[lang]
+    paths = files.find_all("belebele", f"data/{sources.ENGLISH}.jsonl", f"data/{row.flores}.jsonl")
+    if paths:
+        shape = "an object with link, question_number, flores_passage, question"
+        found["belebele"] = [list(sources.records(path, parse, shape)) for path in paths]
+    zipped = files.find("mlqa", "MLQA_V1.zip") if "mlqa" in row.codes else None
+    if zipped:
+        found["mlqa"] = [[(qid, row["context"], question)
+                          for row in sources.read_squad(zipped, f"test/test-context-en-question-{code}.json")
+                          for qid, question, _ in row["questions"]] for code in ("en", lang)]
+    for name, (english, own) in found.items():
+        docs, asked, rows, unit = {}, {}, [], "passage" if name == "belebele" else "paragraph"
+        for key, text, question in english:
+            asked[key] = docs.setdefault(text, f"{unit}{len(docs)}"), question
+        for key, _, question in files.count(f"{name} {lang}").each(own, lambda row: (
+                "" if row[0] in asked and row[2] else "empty, or not in the English file")):
+            docid, original = asked[key]
+            rows.append((f"{docid}.{key[1]}" if name == "belebele" else key, question, {docid: 1}, original))
+        yield test_set(lang, f"{lang}.{name}", name, rows), {docid: text for text, docid in docs.items()}
+
+
+def answered(queries, qrels, english, docs):
+    """Rows, as test_set takes them, of the queries with an English one and a relevant document in `docs`."""
+    return [(qid, text, qrels[qid], english[qid]) for qid, text in queries.items() if qid in english
+            and any(grade > 0 and docid in docs for docid, grade in qrels.get(qid, {}).items())]
+
+
+def ciral(files, lang):
+    """Yield CIRAL's human topics with translations of its passages; judges saw these in the original."""
+    def parse(record):
+        text = f"{record.get('title') or ''}. {record['text'] or ''}".removeprefix(". ")
+        return str(record["docid"]), data.clean(text)
+
+    name = LANGUAGES[lang].codes.get("ciral")
+    corpus = files.find("ciral-corpus", f"translated-passages-v1.0/{name}_passages.jsonl") if name else None
+    kinds = [files.find_all(source, *(pattern.format(x) for x in "ab")) for source, pattern in (
+        ("ciral-native", f"topics.ciral-v1.0-{lang}-test-{{}}-native.tsv"),
+        ("ciral", f"ciral-{name}/topics/topics.ciral-v1.0-{lang}-test-{{}}.tsv"),
+        ("ciral", f"ciral-{name}/qrels/qrels.ciral-v1.0-{lang}-test-{{}}.tsv"))] if corpus else []
+    if not corpus or not all(kinds):
+        return
+    queries, english, qrels = (read(a) | read(b) for (a, b), read in zip(
+        kinds, (data.read_tsv, data.read_tsv, evaluate.read_qrels)))
+    docs = dict(row for row in sources.records(corpus, parse, "an object with docid, text") if row[1])
+    rows = answered(queries, qrels, english, docs)
+    files.count(f"ciral {lang}", len(queries)).skip("no relevant passage", len(queries) - len(rows))
+    yield test_set(lang, f"{lang}.ciral", f"ciral.{name}", rows), docs
+
+
+def clef(folder, files, langs):
+    """CLEF 2000-2003: {language: test set of title and description, if it has topics}, {docno: text}."""
+    below = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]    # editions differ
+    if not below:
+        raise ValueError(f"CLEF={folder}: no such folder, or nothing in it")
+
+    def matching(pattern, what=""):
+        found = [path for path in below if re.search(pattern, str(path.relative_to(folder)).lower())]
+        if not found and what:
+            raise ValueError(f"CLEF={folder}: no {what} below it; expected the folders of ELRA-E0008")
+        return found
+
+    def topics(ends, name):
+        found = {}
+        for path in matching(rf"(^|/)top-({ends.replace(',', '|')})(0[0-3])?\.txt$"):
+            found |= sources.read_topics(path)
+        ciir = "ictir19_simulate_low_resource.zip"            # of two languages, in the folder or downloaded
+        for path in (matching(rf"_{name}\.txt$") or files.find_all("ciir", ciir)) if name else []:
+            found |= sources.read_topics(path, f"_{name.upper()}.txt", sources.CIIR)
+        return {topic: " ".join(filter(None, fields)) for topic, fields in found.items()}
+
+    docs, qrels, tests = {}, {}, {}
+    for name, pattern in (("LA Times 94", "latimes"), ("Glasgow Herald 95", "glasgow|gh95")):
+        count = files.count(f"clef {name}")
+        for path in matching(pattern, name):
+            with data.open_bytes(path) as stream:
+                document = b"<doc>" in stream.read(1 << 16).lower()      # else a readme, a DTD
+            for docno, text in count.each(sources.read_sgml(path) if document else [],
+                                          lambda row: "" if row[1] else "no headline, no text"):
+                if docs.setdefault(docno, text) != text:
+                    raise ValueError(f"{path}: {docno} occurs twice, with other text")
+    for path in matching(r"qrels[^/]*eng", "judgements (qrels_english)"):
+        for topic, row in evaluate.read_qrels(path).items():
+            qrels.setdefault(sources.topic_id(topic, path), {}).update(row)
+    english = topics("en,e", None)
+    if not english:
+        raise ValueError(f"CLEF={folder}: no English topics below it (Top-en01.txt and so on)")
+    for lang in langs:
+        asked = topics(LANGUAGES[lang].codes.get("clef", "-"), LANGUAGES[lang].codes.get("ciral"))
+        rows = answered(asked, qrels, english, docs)
+        count = files.count(f"clef {lang} topics", len(asked), **{} if asked else {"note": "no topics found"})
+        count.skip("without English topic or relevant document", len(asked) - len(rows))
+        if rows:
+            tests[lang] = test_set(lang, f"{lang}.clef", "clef", rows)
+    return tests, docs
+
+
+TAR = "collectionandqueries.tar.gz"
+MARCO = {                                       # a file of mMARCO; else an archive of MS MARCO and its member
+    "docs": ("data/google/collections/english_collection.tsv", TAR, "collection.tsv"),
+    "queries": ("data/google/queries/train/english_queries.train.tsv", "queries.tar.gz", "queries.train.tsv"),
+    "dev_queries": ("data/google/queries/dev/english_queries.dev.small.tsv", TAR, "queries.dev.small.tsv"),
+    "dev_qrels": ("data/qrels.dev.small.tsv", TAR, "qrels.dev.small.tsv"),
+    "triples": ("data/triples.train.ids.small.tsv", "qidpidtriples.train.full.2.tsv.gz", "")}
+
+
+def marco(files, seed, triples, dev=200, pool=20_000):
+    """The teacher's `triples` of MS MARCO, by chance; `dev` queries, their passages among `pool` others."""
+    name, paths = "mmarco", {part: (files.find("mmarco", row[0]), "") for part, row in MARCO.items()}
+    if not all(path for path, _ in paths.values()):
+        name, paths = "msmarco", {x: (files.find("msmarco", row[1]), row[2]) for x, row in MARCO.items()}
+    if not all(path for path, _ in paths.values()):
+        raise ValueError(f"MS MARCO: not found in {files.where}, neither as mmarco nor as msmarco; {CHECK}")
+    drawn, total = sources.sample_lines(*paths["triples"], triples, seed)
+    rows = []
+    for number, line in drawn:
+        row = line.split("\t")
+        if len(row) != 3:
+            raise ValueError(f"{paths['triples'][0]}:{number}: expected qid, pid, pid by tab: {line[:60]!r}")
+        rows.append((row[0], row[1], row[2:]))
+    files.count(f"{name} triples", total).skip(f"not among the {triples:,} drawn", total - len(rows))
+    queries, dev_queries = (dict(data.columns(*paths[part], 2)) for part in ("queries", "dev_queries"))
+    dev_qrels = {}
+    for qid, _, pid, grade in data.columns(*paths["dev_qrels"], 4):
+        dev_qrels.setdefault(qid, {})[pid] = int(grade)
+    rng = random.Random(f"{seed}/dev")
+    asked = sorted(rng.sample(sorted(dev_queries.keys() & dev_qrels.keys()), min(dev, len(dev_qrels))))
+    wanted = {pid for _, positive, (negative,) in rows for pid in (positive, negative)}
+    own = {pid for qid in asked for pid in dev_qrels[qid]}
+    rest = data.columns(*paths["docs"], 2)
+    texts = {pid: data.clean(text) for pid, text in rest if pid in wanted or pid in own}
+    missing = sorted((wanted | own) - texts.keys()) + [qid for qid, *_ in rows if qid not in queries]
+    if missing:
+        raise ValueError(f"{name}: triples, qrels name {missing[0]!r}, which its texts lack; fetch it again")
+    others = rng.sample(sorted(wanted - own), min(pool, len(wanted - own)))
+    return {"docs": {pid: texts[pid] for pid in sorted(wanted)}, "triples": rows,
+            "queries": {qid: data.clean(queries[qid]) for qid, *_ in rows},
+            "dev_queries": {qid: data.clean(dev_queries[qid]) for qid in asked},
+            "dev_qrels": {qid: dev_qrels[qid] for qid in asked},
+            "dev_docs": {pid: texts[pid] for pid in sorted(own.union(others))}}
+
+
+def _opus(files, corpus, lang, pairs, seed):
+    """At most `pairs` pairs of an OPUS corpus, of half as many again drawn by chance; dev: NTREX-128."""
+    row, flores = LANGUAGES[lang], files.find("flores", "flores200_dataset.tar.gz")
+    ntrex = files.find_all("ntrex", NTREX + "src.eng.txt", f"{NTREX}ref.{row.codes['ntrex']}.txt")
+    zipped = files.find(corpus, f"{row.codes[corpus]}.txt.zip") if corpus in row.codes else None
+    if not zipped or not flores or not ntrex:
+        raise FileNotFoundError(f"no {corpus} bitext with FLORES-200 and NTREX-128 found")
+    (english, total), (source, other) = (
+        sources.sample_lines(zipped, f".{x}", pairs + pairs // 2, f"{seed}/{lang}") for x in ("en", lang))
+    if total != other:
+        raise ValueError(f"{zipped}: not aligned, its .en has {total} lines and its .{lang} {other}")
+    dev = list(data.read_pairs(*ntrex))
+    held = {text for pair in dev for text in pair}
+    # N.B. FLORES-200 is not for dev: Belebele's passages are made of nearly all its sentences, so a choice by
+    # them would be one by test documents. None of them is trained on either.
+    for part in ("dev", "devtest"):
+        members = [f"{part}/{code}.{part}" for code in (sources.ENGLISH, row.flores)]
+        held.update(*data.aligned(flores, flores, members=members))
+    count = files.count(f"{corpus} {lang}", total)
+    count.skip("not drawn", total - len(english))
+    drawn = ((data.clean(e), data.clean(x)) for (_, e), (_, x) in zip(english, source))
+    train = [pair for pair in sources.filter_pairs(drawn, count) if held.isdisjoint(pair)]
+    count.skip("a side is in FLORES-200 or NTREX-128", count["kept"] - len(train))
+    count.skip(f"over {pairs:,}", max(0, len(train) - pairs))
+    return {"train": train[:pairs], "dev": dev}
+
+
+def paper_collection(files, langs=None, seed=1, corpus="ccaligned", pairs=500_000, triples=3_200_000,
+                     clef_folder=None, wiki=None, dictionary=None):
+    """The paper profile as data.write_collection takes it; options, errors as of real_collection."""
+    langs = known(langs, "paper")
+    if min(pairs, triples) < 1:
+        raise ValueError(f"--pairs {pairs}, --triples {triples}: both must be at least 1")
+    train, docs, topics = marco(files, seed, triples), {}, {}
+    if clef_folder:
+        topics, docs["clef"] = clef(clef_folder, files, langs or sources.PAPER)
+
+    def make(lang):
+        found = [*questions(files, lang), *ciral(files, lang)]
+        docs.update((test["docs"], texts) for test, texts in found)
+        sets = [test for test, _ in found] + ([topics[lang]] if lang in topics else [])
+        if not sets:
+            raise FileNotFoundError("no test collection found")
+        return sets, corpus, _opus(files, corpus, lang, pairs, seed)
+
+    c = _collection(files, "paper", langs, seed, train, docs, make, wiki, dictionary)
+    for lang, name in sources.codes("mmarco", c["langs"]).items():
+        path = files.find("mmarco", f"data/google/queries/train/{name}_queries.train.tsv")
+        if path:
+            c.setdefault("translations", {})[lang] = {
+                qid: data.clean(text) for qid, text in data.columns(path, "", 2) if qid in train["queries"]}
+    return c
+
+
+def cut(c, queries=60, n=300):
+    """A collection so small that every stage takes seconds: the first of everything and what it refers to."""
+    def of(mapping, keys):
+        return {key: mapping[key] for key in keys if key in mapping}
+
+    def first(mapping, n, need=()):
+        need = mapping.keys() & need
+        keys = need.union([key for key in mapping if key not in need][:max(0, n - len(need))])
+        return {key: value for key, value in mapping.items() if key in keys}
+
+    train = c["train"]
+    triples, dev = train["triples"][:n], first(train["dev_queries"], n // 6)
+    rels = of(train["dev_qrels"], dev)
+    judged = [docid for row in rels.values() for docid in row]
+    need = [docid for _, positive, negatives in triples for docid in (positive, *negatives)]
+    small = {"docs": first(train["docs"], n, need + judged), "triples": triples, "dev_queries": dev,
+             "queries": of(train["queries"], [qid for qid, *_ in triples]), "dev_qrels": rels}
+    small |= {"dev_docs": first(train["dev_docs"], n, judged)} if "dev_docs" in train else {}
+    tests = {kind: [t | {part: of(t[part], first(t["queries"], queries)) for part in data.PARTS if part in t}
+                    for t in c[kind]] for kind in data.TESTS if kind in c}
+    docs = {name: first(texts, n, [docid for t in itertools.chain(*tests.values()) if t["docs"] == name
+                                   for row in t["qrels"].values() for docid in row])
+            for name, texts in c["docs"].items()}
+    bitext = {x: {"train": p["train"][:n], "dev": p["dev"][:n // 6]} for x, p in c["bitext"].items()}
+    langs = {lang: row | {"pairs": min(row["pairs"], n)} for lang, row in c["langs"].items()}
+    c = c | {"langs": langs, "train": small, "docs": docs, "bitext": bitext} | tests
+    if "wiki" in c:
+        titles = {lang: first(rows, n) for lang, rows in c["wiki"]["titles"].items()}
+        c["wiki"] = {"docs": of(c["wiki"]["docs"], itertools.chain(*titles.values())), "titles": titles}
+    if "translations" in c:
+        c["translations"] = {lang: of(texts, small["queries"]) for lang, texts in c["translations"].items()}
+    return c
+
+
+def mine(c, n=8):
+    """DEVIATION 2: `n` negatives by BM25 for training triples, and Wikipedia's titles, that bring none."""
+    queries, bm25, relevant = c["train"]["queries"], baselines.BM25(c["train"]["docs"]), {}
+    for qid, docid, _ in c["train"]["triples"]:
+        relevant.setdefault(qid, set()).add(docid)
+    triples = [(qid, docid, negatives or bm25.negatives(queries[qid], relevant[qid], n))
+               for qid, docid, negatives in c["train"]["triples"]]
+    c = c | {"train": c["train"] | {"triples": triples}}
+    if "wiki" in c:
+        bm25 = baselines.BM25(c["wiki"]["docs"])
+        c["wiki"] = c["wiki"] | {"negatives": {
+            lang: {docid: bm25.negatives(title, {docid}, n) for docid, title in titles.items()}
+            for lang, titles in c["wiki"]["titles"].items()}}
+    return c
+
+
+def prepare(args):
+    """Make a collection, write it, and tell what was read and what was left out."""
+    langs, given = re.findall(r"[^\s,]+", " ".join(args.langs or [])) or None, (args.wiki, args.dictionary)
+    if args.profile == "mini":
+        c = mini.collection(seed=args.seed, langs=langs, smoke=args.smoke)
+    elif args.profile == "paper":
+        c = paper_collection(Files(args.mirror), langs, args.seed, args.bitext, args.pairs, args.triples,
+                             args.clef or os.environ.get("CLEF"), *given)
+        c = cut(c) if args.smoke else c
+    else:
+        c = real_collection(Files(args.mirror), langs, args.seed, args.titles, args.strict, args.squad,
+                            args.question_pairs, *given)
+        c = mine(cut(c) if args.smoke else c)
+    data.write_collection(c, args.out)
+    for lang, row in c["langs"].items():
+        sets = ", ".join(f"{t['set']} {len(t['queries']):,} queries, {len(c['docs'][t['docs']]):,} documents"
+                         for t in c["tests"] if t["lang"] == lang)
+        print(f"{lang} {row['name']}: {sets}; {row['bitext']} {len(c['bitext'][lang]['train']):,} pairs")
+    for row in c["counts"]:
+        why = [f"{n:,} {why}" for why, n in row["skipped"].items()] + [row[k] for k in row if k == "note"]
+        print("; ".join([f"  {row['source']}: read {row['read']:,}, kept {row['kept']:,}", *why]))
+
+
+def show(args):
+    """Print sentence pairs of a language with their word links, and test queries with a relevant document."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder, "mini") if args.what == "mini" else Path(args.what)
+        if args.what == "mini":
+            data.write_collection(mini.collection(seed=args.seed, langs=[args.lang]), root)
+        entry, manifest = data.language(root, args.lang), data.load_manifest(root)
+        links = data.read_links(root / entry["train_links"]) if entry["train_links"] else None
+        for i, (english, source) in enumerate(data.read_bitext(root / entry["train"])[:args.n]):
+            print(f"\n{english}\n{source}")
+            if links:
+                print("    " + "   ".join(f"{english.split()[a]} = {source.split()[b]}" for a, b in links[i]))
+        for test in (test for test in manifest["tests"] if test["lang"] == args.lang):
+            docs = data.read_tsv(root / manifest["docs"][test["docs"]])
+            queries, english = data.read_tsv(root / test["queries"]), data.read_tsv(root / test["english"])
+            print(f"\n{test['set']}: {len(queries):,} queries, {len(docs):,} documents")
+            for qid, judged in itertools.islice(evaluate.read_qrels(root / test["qrels"]).items(), args.n):
+                best = max(judged, key=judged.get)
+                print(f"  {qid}  {queries[qid]}  ({english[qid]})\n      {best}  {docs.get(best, '')[:150]}")
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog="study.collections", allow_abbrev=False, description="Collections.")
+    commands, yes = parser.add_subparsers(dest="command", required=True), argparse.BooleanOptionalAction
+    p = commands.add_parser("prepare", allow_abbrev=False, help="write a collection to a folder")
+    p.add_argument("profile", choices=["mini", "real", "paper"])
+    p.add_argument("--out", required=True, help="folder to write")
+    p.add_argument("--langs", nargs="+", help="language codes, default all that have their files")
+    p.add_argument("--seed", type=int, default=1, help="what is drawn by chance, default 1")
+    p.add_argument("--smoke", action=yes, default=False, help="cut to a few hundred of everything")
+    p.add_argument("--mirror", help="folder with the publishers' files, default $MIRROR")
+    p.add_argument("--titles", action=yes, default=True, help="real: passages begin with their title")
+    p.add_argument("--strict", action=yes, default=False, help="real: no training passage is that of a test")
+    p.add_argument("--squad", action=yes, default=False, help="real: teach the teacher SQuAD v1.1 too")
+    p.add_argument("--question-pairs", action=yes, default=False, help="real: AfriQA questions as bitext too")
+    p.add_argument("--wiki", choices=["wikiclir", "clirmatrix"], help="Wikipedia titles and articles")
+    p.add_argument("--dictionary", choices=["muse", "xlent", "tico", "panlex"], help="for code-switching")
+    p.add_argument("--bitext", choices=sources.OPUS[1:], default="ccaligned", help="paper: corpus of OPUS")
+    p.add_argument("--pairs", type=int, default=500_000, help="paper: sentence pairs a language, at most")
+    p.add_argument("--triples", type=int, default=3_200_000, help="paper: of MS MARCO, at most")
+    p.add_argument("--clef", help="paper: the user's CLEF folder, default $CLEF")
+    p = commands.add_parser("show", allow_abbrev=False, help="print sentence pairs and queries to read")
+    p.add_argument("what", help="mini, or a folder that prepare wrote")
+    p.add_argument("--lang", required=True, help="language code")
+    p.add_argument("-n", type=int, default=5, help="how many, default 5")
+    p.add_argument("--seed", type=int, default=1, help="mini: seed, default 1")
+    args = parser.parse_args(argv)
+    try:
+        return (prepare if args.command == "prepare" else show)(args)
+    except (ValueError, OSError) as e:
+        print(f"error: {e}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

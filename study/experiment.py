@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: MIT
+"""What the commands of the study share: their options and errors, experiments, vectors that are kept.
+
+An experiment is a folder that is there, whole, or not there: it is made as FOLDER.part, with args.json first
+(command, commit, versions, device, seed, checksum of the data), train.jsonl and a checkpoint from which a
+killed training goes on, and gets its name with done.json, what came of it.
+"""
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+from safetensors import SafetensorError
+
+import data
+import evaluate
+from optical import Encoder, Vectors
+
+PART = 100_000             # texts encoded in memory before their vectors are written
+
+
+# ---- files ------------------------------------------------------------------------------------------------
+def read_json(path):
+    return data.from_json(Path(path).read_text(encoding="utf-8"), path)
+
+
+def write_json(path, value):
+    evaluate.write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def first_of(folders, name, maker):
+    """The path of a file in the first of several folders that has it. Raises: ValueError where none has."""
+    found = next((Path(folder) / name for folder in folders or () if (Path(folder) / name).exists()), None)
+    if found is None:
+        raise ValueError(f"no {name} in {' '.join(map(str, folders or ['no folder']))}; {maker} makes it")
+    return found
+
+
+def keeper(folder, name):
+    """A Vectors.encode that keeps what it makes in FOLDER/<name>-<hash of weights and texts>, mapped."""
+    def encode(encoder, texts, kind, max_tokens=None):
+        texts = texts if isinstance(texts, dict) else {str(i): text for i, text in enumerate(texts)}
+        sha256 = hashlib.sha256(f"{kind} {max_tokens} {encoder.augment} {encoder.bf16}".encode())
+        for weight in encoder.state_dict().values():
+            sha256.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        for text in texts.values():
+            sha256.update(text.encode() + b"\n")
+        path = Path(folder) / f"{name}-{sha256.hexdigest()[:16]}"
+        if not path.exists():
+            print(f"  encoding {name}: {len(texts):,} texts", flush=True)
+            part, items, lengths = Path(f"{path}.{os.getpid()}.tmp"), list(texts.values()), [0]
+            part.mkdir(parents=True)
+            with open(part / "flat", "wb") as flat, open(part / "norms", "wb") as norms:
+                for start in range(0, len(items), PART):
+                    made = Vectors.encode(encoder, items[start:start + PART], kind, max_tokens)
+                    flat.write(made.flat.data)
+                    norms.write(made.norms.data)
+                    lengths.extend(made.lengths)
+            np.save(part / "offsets.npy", np.cumsum(lengths))
+            if path.exists():                                        # another process was first
+                shutil.rmtree(part)
+            else:
+                os.replace(part, path)
+        flat = np.memmap(path / "flat", np.float16, "r").reshape(-1, encoder.dim)
+        norms = np.memmap(path / "norms", np.float32, "r")
+        return Vectors(list(texts), flat, norms, np.load(path / "offsets.npy"))
+    return encode
+
+
+# ---- experiments ------------------------------------------------------------------------------------------
+PLACES = ("run", "langs", "methods", "runs", "variants", "threads", "teachers", "rows", "out", "rates",
+          "tuned", "log_every", "save_every_s", "cache", "save")    # where it lies and what else is made
+
+
+def open_experiment(folder, args, **unit):
+    """The folder of an experiment to begin or go on with, under its temporary name; None where it is done.
+
+    Raises: ValueError where it was made or begun with other settings: these are never mixed.
+    """
+    folder, own = Path(folder), {key: value for key, value in vars(args).items() if key not in PLACES} | unit
+    own["device"] = torch.device(args.device).type
+    own["data_sha256"] = hashlib.sha256((Path(args.data) / "collection.json").read_bytes()).hexdigest()
+    part = folder.with_name(folder.name + ".part")
+    begun = (part / "checkpoint.pt").exists()          # without one there is nothing to resume, nor to mix up
+    for found in [folder] * folder.exists() + [part] * begun:
+        before = read_json(found / "args.json")["args"]
+        for key in sorted(own.keys() | before.keys()):
+            if str(own.get(key)) != str(before.get(key)):
+                raise ValueError(f"{found}/args.json: was made with {key}={before.get(key)!r}, now it is "
+                                 f"{own.get(key)!r}; delete {found} or choose another OUT")
+    if folder.exists():
+        return None
+    if not begun:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        versions = {name: sys.modules[name].__version__ for name in ("torch", "transformers", "numpy")}
+        device = (torch.cuda.get_device_name(args.device) if own["device"] == "cuda"
+                  else f"cpu, {os.cpu_count()} cores, Python {sys.version.split()[0]}")
+        write_json(part / "args.json", {"argv": sys.argv, "args": own, **commit(), "versions": versions,
+                                        "device": device, "threads": torch.get_num_threads()})
+    return part
+
+
+def close_experiment(part, folder, result):
+    """Write done.json, drop the checkpoint, give the folder its name; returns `result`."""
+    (part / "checkpoint.pt").unlink(missing_ok=True)
+    write_json(part / "done.json", result)
+    os.replace(part, folder)
+    return result
+
+
+def commit():
+    """The commit this code is at, and whether it was changed since; None outside a repository."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    head, dirty = (subprocess.run([*git, *argv], capture_output=True, text=True)
+                   for argv in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"]))
+    return {"commit": head.stdout.strip() or None, "dirty": None if head.returncode else bool(dirty.stdout)}
+
+
+# ---- commands ---------------------------------------------------------------------------------------------
+def multiplies_bf16(device):
+    """Whether bfloat16 is fast on `device`: a recent GPU, or a CPU with AMX or AVX512-BF16."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    known = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    return "amx_bf16" in known or "avx512_bf16" in known
+
+
+def device_of(text):
+    """cpu, cuda or the like; auto: a GPU if there is one."""
+    return ("cuda" if torch.cuda.is_available() else "cpu") if text == "auto" else text
+
+
+def load(folder, args):
+    """The encoder in a folder, on the device and in the precision of a command."""
+    return Encoder.load(folder, device=args.device, bf16=args.bf16)
+
+
+def languages(args):
+    """The languages of a command, --langs or all of the collection. ValueError where it lacks one."""
+    langs = args.langs or sorted(data.load_manifest(args.data)["langs"])
+    for lang in "+".join(langs).split("+"):
+        data.language(args.data, lang)
+    return langs
+
+
+# Every option of the commands, explained once; COMMON and TRAINING: what all have, what all that train have.
+OPTIONS = {
+    "data": "folder written by study.collections prepare", "device": "auto, cpu, cuda, cuda:1",
+    "precision": "inside the encoder: auto (bf16 where the hardware multiplies it), float32, bf16",
+    "threads": "CPU threads; 0: torch's choice", "seed": "of initialisation, dropout and batches",
+    "langs": "languages, sw+so: one student of several; without: all of the collection",
+    "out": "experiment folder, or file, to write", "runs": "folder of runs", "rows": "file of rows to write",
+    "batch": "examples a step", "accumulate": "parts a batch is cut into, to save memory",
+    "compile": "torch.compile for the encoder's training step",
+    "log-every": "steps between lines of the log", "save-every-s": "seconds between checkpoints",
+    "steps": "training steps", "lr": "peak learning rates", "encoder": "Hugging Face name or folder",
+    "teacher": "folder of the teacher", "root": "OUT of a run", "cache": "folder of kept vectors",
+    "teachers": "folders of teachers, one of each size", "students": "folder of students with their weights",
+    "vocab": "largest vocabulary, in subwords", "hidden": "width",
+    "ffn": "width of the feed-forward layers, in --hidden",
+    "layers": "depth; of a student: train the last so many layers only, 0 all",
+    "dim": "dimensions of a token vector; 0: the encoder's width",
+    "query-tokens": "longest query, in tokens", "doc-tokens": "longest document, in tokens",
+    "augment": "mask tokens in queries; else as the teacher",
+    "freeze": "keep the encoder, in bfloat16; train the projection alone", "epochs": "where --steps is 0",
+    "negatives": "hard negatives a query and step", "methods": "objectives, supervised methods",
+    "pairs": "the first so many sentence pairs; 0: the manifest's", "max-tokens": "of a sentence, in tokens",
+    "epsilon": "entropy weight of the plan, in units of the cost", "tau": "temperature of contrastive",
+    "plan": "how optical gets its plan; align: JSON file for the plan of a language's first dev pair",
+    "cost": "optical's cost between token vectors", "marginals": "mass of a token in optical",
+    "init": "start as the teacher or as its encoder", "lexicon": "folders of dictionaries, first come first",
+    "lexicon-size": "code-switch: its so many most frequent words; 0: all", "save": "keep students' weights",
+    "switch": "code-switch: probability that a word is replaced", "translations": "folders of study.nmt",
+    "switch-by": "several languages: what goes into one of them", "rates": "folder of a tune",
+    "share": "several languages: share of queries in low-resource ones; -1: even", "name": "of the model",
+    "mix": "bitext: probability that a source word gives way to an English one", "smoothing": "of labels",
+    "variants": "a student each instead of --methods: key=value joined by commas", "dropout": "probability",
+    "tuned": "folder of a tune (students: of as many steps, with --save)", "beams": "of the search",
+    "cross": "shares of samples with English documents", "reverse": "also the English training queries",
+    "codes": "LANG=CODE: the model's language codes where not FLORES-200's; `none` for a model without"}
+COMMON = "data! device=auto precision=auto threads=0 seed=1"
+TRAINING = "out! batch=64 accumulate=1 compile? log-every=10 save-every-s=120.0"
+
+
+def commands_of(doc, *commands):
+    """The parser of a module: a subcommand for each (function, options), named like the function.
+
+    An option is name=default, name! (required), name* (several, name*! required), name? (a flag) or
+    name~default (--name, --no-name); after a colon its choices, joined by "|". A default has its type.
+    """
+    top = argparse.ArgumentParser(description=doc.splitlines()[0], allow_abbrev=False)
+    subs = top.add_subparsers(required=True, metavar="COMMAND")
+    for run, options in commands:
+        sub = subs.add_parser(run.__name__, help=run.__doc__.splitlines()[0], description=run.__doc__,
+                              allow_abbrev=False)
+        sub.set_defaults(run=run)
+        for word in f"{COMMON} {options}".split():
+            name, mark, default, choices = re.fullmatch(r"([a-z-]+)([*!?~=]*)([^:]*):?(.*)", word).groups()
+            about, several = OPTIONS[name] + f"; default {default}" * bool(default), "*" in mark
+            kind = float if re.search(r"[.]|e-", default) or name in ("lr", "cross") else str
+            kind = device_of if name == "device" else int if default.lstrip("-").isdigit() else kind
+            value = kind(default) if default else None
+            if mark == "?":
+                sub.add_argument(f"--{name}", action="store_true", help=about)
+            elif mark == "~":
+                sub.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=about,
+                                 default=True if default else None)
+            else:
+                sub.add_argument(f"--{name}", type=kind, required="!" in mark, nargs="+" if several else None,
+                                 choices=choices.split("|") if choices else None, help=about,
+                                 default=[value] if several and default else value)
+    return top
+
+
+def training_of(args):
+    """The options of `fit` among those of a command."""
+    return {"accumulate": args.accumulate, "log_every": args.log_every, "save_every_s": args.save_every_s}
+
+
+def compiled(encoder, args):
+    """The encoder, its training step compiled where a command asks for it; the reset forgets others."""
+    if args.compile:
+        torch.compiler.reset()
+        encoder.step = torch.compile(encoder.backbone.forward, dynamic=True)
+    return encoder
+
+
+def run_command(args):
+    """Run a parsed command; bad input, and memory or a disk that runs out, is one line and exit status 2."""
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        if args.threads:
+            torch.set_num_threads(args.threads)
+        torch.manual_seed(args.seed)
+        args.bf16 = args.precision == "bf16" or args.precision == "auto" and multiplies_bf16(args.device)
+        args.run(args)
+        return 0
+    except (ValueError, OSError, MemoryError, RuntimeError, SafetensorError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in first:
+            first = f"out of memory ({first}); lower --batch or JOBS, or raise --accumulate"
+        elif isinstance(error, SafetensorError) or "unexpected pos" in first:        # torch.save's, too
+            first = f"a file could not be written whole: No space left on device? ({first})"
+        elif not isinstance(error, (ValueError, OSError)):
+            raise
+        print(f"error: {first}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("error: stopped; the same command goes on from here", file=sys.stderr)
+        return 130

@@ -1,0 +1,554 @@
+# SPDX-License-Identifier: MIT
+"""Every data set of the real and the paper profile: where it is, its licence, how it is fetched and read.
+
+LANGUAGES has a row for each query language; SOURCES, read from sources.tsv, one for each data set.
+
+    python -m study.sources check [--profile real] [--mirror DIR]     which files are here, missing, or wrong
+
+MIRROR=folder      files are taken from this folder (any depth) and nothing is downloaded, unless DOWNLOAD=1
+OFFLINE=1          the cache is used, nothing is downloaded
+DATA_CACHE=folder  where downloads are kept, default ~/.cache/optical-data
+"""
+import argparse
+import contextlib
+import csv
+import hashlib
+import heapq
+import html
+import math
+import os
+import random
+import re
+import sys
+from collections import Counter, namedtuple
+from pathlib import Path
+
+import data
+
+
+# A query language; cls: "low" or "high" resource; codes: {source: what the source calls it}.
+Language = namedtuple("Language", "name family cls profiles iso flores codes")
+# A data set; parents: folders above a file that belong to its name in a mirror; read: what reads it through;
+# base: how an address begins, or "made by ..."; files: {file: its MD5, or how its SHA-256 begins, or ""}.
+Source = namedtuple("Source", "profile parents read licence cite note base files")
+OPUS = ("xlent", "ccaligned", "ccmatrix", "paracrawl", "europarl")
+
+
+def _languages(table):
+    """{code: Language} of rows: code, ISO 639-1, name, family, class, profiles, FLORES-200 code, sources."""
+    found = {}
+    for row in re.split(r"\n(?! )", table.strip()):
+        code, iso, name, family, cls, profiles, flores, *own = row.split()
+        # Sources call a language as ISO 639-1 does, or as this says, or a row has what they do: source=code.
+        usual = dict.fromkeys(("ntrex", "panlex", "tatoeba"), flores[:3]) | {"belebele": flores}
+        usual |= dict.fromkeys(("ciral", "mmarco"), name.lower())
+        usual |= dict.fromkeys(("afriqa-train", "afriqa-dev", "afriqa-test"), code)
+        usual |= dict.fromkeys(OPUS, "-".join(sorted(("en", iso))))
+        own += ["xlent"] + ["clirmatrix"] * ("real" in profiles)
+        own += ["ccaligned", "ccmatrix", "belebele"] * ("paper" in profiles)
+        pairs = (entry.partition("=") for entry in own)
+        found[code] = Language(name, family.replace("_", " "), cls, profiles, iso, flores, {
+            source: given or usual.get(source, iso) for source, _, given in pairs})
+    return found
+
+
+LANGUAGES = _languages("""
+swa sw Swahili Niger-Congo   low real swh_Latn afriqa-test ntrex=swa wikiclir panlex tatoeba tico19=sw_KE
+hau ha Hausa   Afro-Asiatic  low real hau_Latn afriqa-train afriqa-dev afriqa-test ntrex
+ibo ig Igbo    Niger-Congo   low real ibo_Latn afriqa-train afriqa-dev afriqa-test ntrex
+twi tw Twi     Niger-Congo   low real twi_Latn afriqa-train afriqa-dev afriqa-test
+yor yo Yoruba  Niger-Congo   low real yor_Latn afriqa-train afriqa-test ntrex
+zul zu Zulu    Niger-Congo   low real zul_Latn afriqa-train afriqa-dev afriqa-test ntrex
+sw sw Swahili  Niger-Congo   low paper swh_Latn ntrex=swa ciral wikiclir paracrawl panlex tatoeba tico19=sw_KE
+so so Somali   Afro-Asiatic  low paper som_Latn ntrex ciral paracrawl panlex tico19=so_SO
+tl tl Tagalog  Austronesian  low paper tgl_Latn ntrex=fil wikiclir muse paracrawl panlex tatoeba tico19=tl_XX
+mr mr Marathi  Indo-European_(Indo-Aryan) low paper mar_Deva ntrex panlex tatoeba tico19=mr_IN
+fi fi Finnish  Uralic        high paper fin_Latn ntrex wikiclir muse paracrawl europarl panlex tatoeba
+  tico19=fi_FI clef=fi
+ar ar Arabic   Afro-Asiatic  high real arb_Arab ntrex xquad-r mewsli-x wikiclir muse
+de de German   Indo-European_(Germanic) high real,paper deu_Latn ntrex xquad-r mewsli-x mlqa wikiclir muse
+  paracrawl europarl panlex tatoeba mmarco tico19=de_DE clef=de,d
+fr fr French   Indo-European_(Romance) high paper fra_Latn ntrex wikiclir muse paracrawl europarl panlex
+  tatoeba mmarco tico19=fr_XX clef=fr,f
+el el Greek    Indo-European high real ell_Grek ntrex xquad-r muse
+es es Spanish  Indo-European high real spa_Latn ntrex xquad-r mewsli-x wikiclir muse
+hi hi Hindi    Indo-European high real hin_Deva ntrex xquad-r muse
+ru ru Russian  Indo-European high real rus_Cyrl ntrex xquad-r wikiclir muse
+th th Thai     Kra-Dai       high real tha_Thai ntrex xquad-r muse
+tr tr Turkish  Turkic        high real tur_Latn ntrex xquad-r mewsli-x wikiclir muse
+vi vi Vietnamese Austroasiatic high real vie_Latn ntrex xquad-r wikiclir muse
+zh zh Chinese  Sino-Tibetan  high real zho_Hans ntrex=zho-CN xquad-r wikiclir muse
+""")
+REAL, PAPER = ([x for x, row in LANGUAGES.items() if kind in row.profiles] for kind in ("real", "paper"))
+ENGLISH = "eng_Latn"                             # FLORES-200's code, also NLLB's and Belebele's
+
+
+def codes(source, langs=None):
+    """{language: its code} of a source, for those of `langs`, or of all, that it has."""
+    return {x: LANGUAGES[x].codes[source] for x in langs or LANGUAGES if source in LANGUAGES[x].codes}
+
+
+def _sources(path):
+    """{name: Source} of the catalogue; files are file[=checksum], {source} stands for all codes of one."""
+    found = {}
+    for name, *about, files in list(data.columns(path, "", 9))[1:]:
+        known = {}
+        for file, _, checksum in (entry.partition("=") for entry in files.split()):
+            key = re.search("{(.+?)}", file)
+            names = [file.replace(key[0], x) for x in codes(key[1]).values()] if key else [file]
+            known |= dict.fromkeys(names, checksum)
+        found[name] = Source(*about, known)
+    return found
+
+
+SOURCES = _sources(Path(__file__).with_name("sources.tsv"))
+HUB = "https://huggingface.co/datasets/"
+
+
+# ----------------------------------------------------------------------------------- finding, fetching
+class Count(dict):
+    """{source, read, kept, skipped: {why: n}, perhaps note}: what was read, and why some was skipped."""
+
+    def skip(self, why, n=1):
+        if n:
+            self["skipped"][why] = self["skipped"].get(why, 0) + n
+            self["kept"] -= n
+
+    def each(self, rows, why=lambda row: ""):
+        """The rows, counted as read, without those that why(row) gives a reason to skip."""
+        for row in rows:
+            self["read"] += 1
+            self["kept"] += 1
+            reason = why(row)
+            if reason:
+                self.skip(reason)
+            else:
+                yield row
+
+
+class Files:
+    """Finds the files of SOURCES, and keeps count of what is read of them: `counts`.
+
+    A mirror is searched by name, and by the folder above where names repeat (en-swa/train.en).
+    """
+
+    def __init__(self, mirror=None, cache=None):
+        mirror, env = mirror or os.environ.get("MIRROR"), os.environ.get
+        self.mirror, self.counts, self.names = mirror and Path(mirror), [], {}
+        self.download = env("DOWNLOAD") == "1" if mirror else env("OFFLINE", "0") in ("", "0")
+        self.cache = Path(cache or env("DATA_CACHE") or Path.home() / ".cache" / "optical-data")
+        self.where = self.mirror or self.cache
+        if mirror and not self.mirror.is_dir():
+            raise ValueError(f"MIRROR={mirror}: no such folder")
+        for path in sorted(self.mirror.rglob("*")) if mirror else []:
+            self.names.setdefault(path.name, []).append(path)
+
+    def count(self, source, read=0, **note):
+        """A new Count, which `counts` ends with."""
+        self.counts.append(Count(source=source, read=read, kept=read, skipped={}, **note))
+        return self.counts[-1]
+
+    def here(self, name, file):
+        """The path of a file that is already on this machine, or None."""
+        key = Path(SOURCES[name].base, file).parts[-1 - int(SOURCES[name].parents):]
+        found = [path for path in self.names.get(key[-1], []) if path.parts[-len(key):] == key]
+        if len(found) > 1 and len({path.read_bytes() for path in found}) > 1:
+            raise ValueError(f"{found[0]} and {found[1]} differ, both could be {name} {file}; keep one")
+        # A mirror alone is used, so that it decides the result, unless DOWNLOAD=1.
+        cached = [self.cache / name / file] if self.download or not self.mirror else []
+        return next((path for path in found + cached if path.is_file()), None)
+
+    def find(self, name, file):
+        """The path of a file, downloaded if need be; None where there is none (mirror, HTTP 404)."""
+        path, row = self.here(name, file), SOURCES[name]
+        if path or not self.download or row.base.startswith("made by "):
+            return path
+        if not (self.cache / name).is_dir():
+            print(f"{name}: {row.licence}; {row.cite}", file=sys.stderr)
+        with contextlib.suppress(FileNotFoundError):
+            return fetch(row.base + file, self.cache / name / file, row.files.get(file, ""))
+
+    def find_all(self, name, *files):
+        """The paths of files, none where one is not there."""
+        paths = [self.find(name, file) for file in files]
+        return [] if None in paths else paths
+
+
+def verify(path, checksum):
+    """Raise ValueError where a file's digest does not begin with `checksum`."""
+    algorithm = "md5" if len(checksum) == 32 else "sha256"
+    with open(path, "rb") as f:
+        got = hashlib.file_digest(f, algorithm).hexdigest()[:len(checksum)]
+    if got != checksum:
+        raise ValueError(f"{path}: {algorithm} {got}, expected {checksum}; fetch it again, or put a version "
+                         "that you trust into MIRROR")
+
+
+def fetch(url, path, checksum=""):
+    """Fetch `url` into `path`, going on from what an earlier call left in `path`.part; return the path.
+
+    By huggingface_hub, which tries again where a connection fails, and knows tokens and HF_ENDPOINT.
+    Raises: FileNotFoundError where there is none, ValueError, one line, for everything else.
+    """
+    from huggingface_hub import errors, file_download
+    part, hub = Path(f"{path}.part"), re.fullmatch(HUB + "(.+)/resolve/([^/]+)/(.+)", url)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if hub:
+            folder = str(path).removesuffix(hub[3])
+            Path(file_download.hf_hub_download(hub[1], hub[3], repo_type="dataset", revision=hub[2],
+                                               local_dir=folder)).replace(part)
+        else:
+            with open(part, "ab") as f:
+                file_download.http_get(url, f, resume_size=f.tell())
+    except (errors.HTTPError, OSError) as e:
+        cause = e.__cause__ or e
+        status = getattr(getattr(cause, "response", None), "status_code", None)
+        if part.exists() and (status == 416 or not part.stat().st_size):     # nothing is left, or came
+            part.unlink()
+        if isinstance(e, errors.RemoteEntryNotFoundError) or status == 404 and not hub:
+            raise FileNotFoundError(f"{url}: HTTP 404") from None
+        why = f"HTTP {status}" if status else data.clean(str(cause))
+        raise ValueError(f"{url}: {why}; the same command goes on from there; if you have the file, put it "
+                         "into MIRROR") from None
+    try:
+        verify(part, checksum)
+    except ValueError:
+        part.unlink()                                               # or the next call would go on from it
+        raise
+    return part.replace(path)                                       # whole, and its checksum is right
+
+
+# ---------------------------------------------------------------------------------------------- readers
+def sample_lines(path, member, n, seed):
+    """[(line number, line)] of `n` lines at most, drawn by chance, in order, and how many the file has."""
+    rng, kept, w, drawn, total = random.Random(seed), [], 1.0, n, 0
+    for total, line in data.lines(path, member):          # in memory for n lines: Li 1994, algorithm L
+        if total <= n:
+            kept.append((total, line))
+        elif total == drawn:
+            kept[rng.randrange(n)] = total, line
+        if total == drawn:
+            w *= math.exp(math.log(rng.random()) / n)
+            drawn += 1 + int(math.log(rng.random()) / math.log1p(-w))
+    return sorted(kept), total
+
+
+def filter_pairs(pairs, count, max_words=200, max_ratio=4.0):
+    """Yield the pairs worth training on, count the others; max_ratio is of lengths in characters, or None."""
+    seen = set()
+    for english, source in pairs:
+        short, long = sorted((len(english) + 10, len(source) + 10))        # + 10: short greetings pass
+        why = ("empty side" if not english or not source else "repeated" if (english, source) in seen else
+               "copy of the English" if english == source else                       # not translated
+               f"over {max_words} words" if max(len(english.split()), len(source.split())) > max_words else
+               f"length ratio over {max_ratio}" if max_ratio and long > max_ratio * short else "")
+        seen.add((english, source))
+        if why:
+            count.skip(why)
+        else:
+            yield english, source
+
+
+def records(path, parse, shape):
+    """Yield parse(record) of a JSON-lines file. Raises: ValueError naming the line of another shape."""
+    for number, line, record in data.json_lines(path):
+        try:
+            yield parse(record)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise ValueError(f"{path}:{number}: expected {shape}, got {line[:60]!r}") from None
+
+
+def read_afriqa(path):
+    """Yield {id, question, english, context, title} of AfriQA JSON lines; a null or missing text is ""."""
+    def parse(record):                           # files without passages have other keys; some texts are NaN
+        texts = {"question": record.get("question_lang", record.get("question")),
+                 "english": record.get("question_translated", record.get("translated_question")),
+                 "context": record.get("context"), "title": record.get("title")}
+        return {"id": str(record["id"])} | {
+            key: data.clean(text) if isinstance(text, str) else "" for key, text in texts.items()}
+
+    seen = set()
+    for row in records(path, parse, "an object with an id"):
+        if row["id"] in seen:
+            raise ValueError(f"{path}: id {row['id']!r} occurs twice; ids must be unique")
+        seen.add(row["id"])
+        yield row
+
+
+def read_squad(path, member=".json"):
+    """Yield {title, context, sentences, questions: [(id, question, index of answer's sentence or None)]}."""
+    with data.open_bytes(path, member) as stream:
+        raw, seen, n = stream.read(), set(), 0
+    try:
+        articles = data.from_json(raw.decode("utf-8-sig"), path)["data"]
+        for n, (article, paragraph) in enumerate(((a, p) for a in articles for p in a["paragraphs"]), 1):
+            # XQuAD-R has character spans of sentences; an answer belongs to the one that it starts in.
+            context, spans, questions = paragraph["context"], paragraph.get("sentence_breaks", []), []
+            for qa in paragraph["qas"]:
+                start = qa["answers"][0]["answer_start"] if qa["answers"] else -1
+                sentence = next((i for i, (first, end) in enumerate(spans) if first <= start < end), None)
+                questions.append((qa["id"], data.clean(qa["question"]), sentence))
+                if qa["id"] in seen:
+                    raise ValueError(f"question id {qa['id']!r} occurs twice")
+                seen.add(qa["id"])
+            yield {"title": data.clean(article.get("title", "").replace("_", " ")), "questions": questions,
+                   "context": data.clean(context),
+                   "sentences": [data.clean(context[first:end]) for first, end in spans]}
+    except (KeyError, TypeError, ValueError, AttributeError) as e:
+        raise ValueError(f"{path}: paragraph {n}: not SQuAD's format ({type(e).__name__}: {e})") from None
+
+
+def read_wikiclir(path, name, code):
+    """Yield (title, docid, article) of WikiCLIR (Sasaki et al. 2018) for a language, "swahili", "sw"."""
+    def rows(member, n, separator="\t"):
+        for number, line in data.lines(path, member):
+            row = line.split(separator)
+            if len(row) < n:
+                raise ValueError(f"{path}: {member}:{number}: {len(row)} columns, not {n}: {line[:60]!r}")
+            yield row
+
+    # Its queries are English. Turned round, a document's title asks for the article of its mate, relevance 2.
+    titles = {}
+    mates = {docid: qid for qid, docid, grade, *_ in rows(f"{name}/en2{code}.rel", 3, None) if grade == "2"}
+    for docid, title, *_ in rows(f"{name}/wiki_{code}.documents", 2):
+        if docid in mates and data.clean(title):
+            titles.setdefault(mates[docid], data.clean(title))
+    for qid, *text in rows("english/wiki_en.queries", 2):
+        if qid in titles:
+            yield titles.pop(qid), qid, data.clean(". ".join(text))
+
+
+def read_clirmatrix(path, articles):
+    """Yield (title, docid, article) of CLIRMatrix (Sun and Duh 2020), BI-139, and its English articles."""
+    def parse(record):                           # grade 6 is the mate's; BM25 gave the lower ones
+        return data.clean(record["src_query"]), [str(d) for d, grade in record["tgt_results"] if grade == 6]
+
+    titles = {}
+    for title, mates in records(path, parse, "an object with src_query and tgt_results"):
+        if title and mates:
+            titles.setdefault(mates[0], title)
+    for number, line in data.lines(articles):
+        docid, tab, text = line.partition("\t")
+        if not tab:
+            raise ValueError(f"{articles}:{number}: expected docid<TAB>text, got {line[:60]!r}")
+        if docid in titles:
+            yield titles.pop(docid), docid, data.clean(text)
+
+
+def wiki_titles(files, kind, langs, seed, most=50_000, words=200):
+    """{"docs", "titles"}: titles of Wikipedias, `most` a language, and how their English articles begin."""
+    wiki = {"docs": {}, "titles": {}}
+    for lang in langs:
+        iso, count, titles = LANGUAGES[lang].iso, files.count(f"{kind} {lang}"), ()
+        if kind == "clirmatrix":
+            paths = files.find_all(kind, f"BI-139/base/{iso}/{iso}.en.train.base.jl.gz", "DOCS/en.tsv.gz")
+            titles = read_clirmatrix(*paths) if paths else ()
+        elif kind in LANGUAGES[lang].codes and (path := files.find(kind, "wiki-clir.tar.gz")):
+            titles = read_wikiclir(path, LANGUAGES[lang].name.lower(), iso)
+        drawn = heapq.nsmallest(                       # in little memory, and whatever the files' order is
+            most, count.each(titles), key=lambda row: hashlib.sha256(f"{seed} {row[1]}".encode()).digest())
+        count.skip(f"over {most:,}", count["read"] - len(drawn))
+        for title, docid, text in sorted(drawn, key=lambda row: row[1]):
+            wiki["titles"].setdefault(lang, {})[docid] = title
+            wiki["docs"][docid] = " ".join(text.split()[:words])
+        if not drawn:
+            count["note"] = "not found"
+    return wiki
+
+
+def entity(record):
+    """(id, title and description) of a candidate of Mewsli-X."""
+    return str(record["entity_id"]), data.clean(f"{record['title']}. {record['description']}")
+
+
+def mentions(record):
+    """(language, [(id, entity, query, "" without text), ...]) of an article of Mewsli-X."""
+    text, found = record["context"]["text"], []
+    for mention in record["mentions"]:
+        span = mention["mention_span"]
+        sentence = next((own for own in record["context"]["sentence_spans"]
+                         if own["start"] <= span["start"] and span["end"] <= own["end"]), span)
+        query = data.clean(f"{span['text']}: {text[sentence['start']:sentence['end']]}") if text else ""
+        found.append((str(mention["example_id"]), str(mention["entity_id"]), query))
+    return str(record["context"]["language"]), found
+
+
+def read_sgml(path):
+    """Yield (docno, text) of a CLEF or TREC file: headline and text of each <DOC>, without mark-up."""
+    record, began = [], 0
+    for number, line in data.lines(path, encoding="iso-8859-1"):
+        if re.match(r"\s*<DOC>", line, re.I):
+            if began:
+                raise ValueError(f"{path}:{number}: <DOC> inside the one of line {began}")
+            record, began = [], number
+        record.append(line)
+        if began and re.search(r"</DOC>", line, re.I):
+            text = "\n".join(record)
+            docno = re.search(r"<DOCNO>\s*(\S+)\s*</DOCNO>", text, re.I)     # the judgements use no DOCID
+            if not docno:
+                raise ValueError(f"{path}:{began}: a <DOC> without <DOCNO>")
+            parts = re.findall(r"<HEADLINE>(.*?)</HEADLINE>", text, re.S | re.I)
+            parts += re.findall(r"<TEXT>(.*?)</TEXT>", text, re.S | re.I)
+            yield docno[1], data.clean(html.unescape(re.sub(r"<[^>]*>", " ", " ".join(parts))))
+            began = 0
+    if began:
+        raise ValueError(f"{path}:{began}: a <DOC> that does not end")
+
+
+def topic_id(text, where):
+    """C007 of "C007", "7" or "007": some years' judgements leave the C out."""
+    found = re.fullmatch(r"C?0*(\d{1,3})", text.strip())
+    if not found:
+        raise ValueError(f"{where}: {text.strip()[:20]!r} is no topic number such as C041")
+    return f"C{int(found[1]):03d}"
+
+
+# A topic, a field of it, the encoding. CLEF's tags have a prefix of the language and need not close.
+CLEF = (r"(?si)<top>.*?</top>", r"(?i)<(?:[A-Z]{1,2}-)?(num|title|desc)>([^<]*)", "iso-8859-1")
+CIIR = (r"(?s)\S.*?(?=\n\s*\n|\Z)",
+        r"(?ims)^(query_id|title|description):(.*?)(?=^query_id:|^title:|^description:|\Z)", "utf-8")
+
+
+def read_topics(path, member="", style=CLEF):
+    """{topic: (title, description)} of a CLEF file or, style CIIR, of one of its translations."""
+    (tops, fields, encoding), found = style, {}
+    text = "\n".join(line for _, line in data.lines(path, member, encoding))
+    for top in re.finditer(tops, text):
+        where = f"{path}:{text.count(chr(10), 0, top.start()) + 1}"
+        own = {key[0].lower(): data.clean(html.unescape(value)) for key, value in re.findall(fields, top[0])}
+        topic = topic_id(own.get("n", own.get("q", "")), where)
+        if not own.get("t") or topic in found:
+            raise ValueError(f"{where}: topic {topic} has no title, or occurs twice")
+        found[topic] = own["t"], own.get("d", "")
+    if not found:
+        raise ValueError(f"{path}: no topic of {'CIIR' if style == CIIR else 'CLEF'}'s format")
+    return found
+
+
+# ----------------------------------------------------------------------------------------- dictionaries
+def read_muse(path):
+    """Yield (word, translation) of a MUSE dictionary: a pair a line, separated by white space."""
+    for number, line in data.lines(path):
+        row = data.clean(line).split()
+        if len(row) not in (0, 2):
+            raise ValueError(f"{path}:{number}: expected 'word translation', got {line[:60]!r}")
+        if row:
+            yield tuple(row)
+
+
+def read_terms(path):
+    """Yield (English term, translation) of one of TICO-19's terminologies, a CSV file with a header."""
+    for number, line in data.lines(path):
+        try:
+            row = next(csv.reader([line], strict=True), [])
+        except csv.Error:
+            row = []
+        if len(row) != 5:
+            raise ValueError(f"{path}:{number}: {len(row)} columns of CSV, expected 5: {line[:60]!r}")
+        if number > 1:
+            yield data.clean(row[3]), data.clean(row[4])
+
+
+def read_panlex(path):
+    """Yield (meaning, text) of a language's file of PanLex: tab-separated, columns named in its header."""
+    rows = data.columns(path, "", 6)
+    head = next(rows, [])
+    if not {"meaning", "txt"} <= set(head):
+        raise ValueError(f"{path}:1: expected a header with txt and meaning, got {' '.join(head)[:60]!r}")
+    yield from ((row[head.index("meaning")], data.clean(row[head.index("txt")])) for row in rows)
+
+
+def same_meaning(english, foreign):
+    """Yield (English text, translation): what two files of PanLex say of the same meaning."""
+    texts = {}
+    for meaning, text in read_panlex(foreign):
+        texts.setdefault(meaning, []).append(text)
+    return ((text, other) for meaning, text in read_panlex(english) for other in texts.get(meaning, ()))
+
+
+def counted(pairs, most=10):
+    """(word, translation, probability) from pairs of names that stand for each other, frequent words first.
+
+    Only single words are looked up; of a word's translations the `most` frequent share its probability.
+
+    >>> counted([("Nile", "Nili"), ("Nile", "Nili"), ("Nile", "Mto Nili"), ("Dar es Salaam", "Dar")])
+    [('nile', 'nili', '0.666667'), ('nile', 'mto nili', '0.333333')]
+    """
+    table, rows = {}, []
+    for word, translation in pairs:
+        if word and translation and len(word.split()) == 1:
+            table.setdefault(word.casefold(), Counter())[translation.casefold()] += 1
+    for word, found in sorted(table.items(), key=lambda item: (-item[1].total(), item[0])):
+        top = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:most]
+        rows += [(word, translation, f"{n / sum(n for _, n in top):.6f}") for translation, n in top]
+    return rows
+
+
+def dictionaries(files, kind, langs):
+    """{language: (from English, into English)}, lists of (word, translation[, probability]), if there."""
+    found, source = {}, "tico19" if kind == "tico" else kind
+    for lang in langs:
+        count, iso = files.count(f"{kind} {lang}"), LANGUAGES[lang].iso
+        code = LANGUAGES[lang].codes.get(source)
+        read, *names = {
+            "muse": (read_muse, f"en-{code}.txt", f"{code}-en.txt"),
+            "panlex": (same_meaning, "data/eng.tsv", f"data/{code}.tsv"),
+            "tico": (read_terms, f"terminologies/f_en-{code}.csv"),
+            "xlent": (lambda p: data.aligned(p, p, members=(".en", f".{iso}")), f"{code}.txt.zip")}[kind]
+        paths = files.find_all(source, *names) if code else []
+        if kind == "muse":
+            both = tuple(list(count.each(read(path))) for path in paths)
+        else:
+            pairs = list(count.each(read(*paths))) if paths else []
+            both = counted(pairs), counted((other, word) for word, other in pairs)
+        if paths and all(both):
+            found[lang] = both
+        else:
+            count["note"] = "not found"
+    return found
+
+
+# ---------------------------------------------------------------------------------------------- command
+def check(profile=None, mirror=None):
+    """Print the state of every source; return how many are wrong: unreadable, or damaged in the cache."""
+    files, wrong = Files(mirror), 0
+    for name, row in SOURCES.items():
+        notes, sizes, (kind, *member) = [], [], row.read.split()
+        read = {"afriqa": read_afriqa, "squad": read_squad, "lines": data.lines}[kind]
+        for file, checksum in row.files.items() if profile in (None, *row.profile.split()) else ():
+            state, path = "missing", files.here(name, file)
+            try:
+                if not path:
+                    raise ValueError(row.base + file)
+                state = "wrong"
+                sizes.append(path.stat().st_size)
+                if not sum(1 for _ in read(path, *member)):
+                    raise ValueError(f"{path}: empty")
+                state = "differs" if files.mirror else "wrong"      # a mirror's file is used as it is
+                verify(path, checksum)
+            except ValueError as e:
+                wrong += state == "wrong"
+                notes.append(f"  {state:7s}  {str(e).split('; ')[0]}")
+        if notes or sizes:
+            head = f"{name}: {len(sizes)} of {len(row.files)} files present, {sum(sizes):,} bytes"
+            print("; ".join(filter(None, (head, row.licence, row.cite, row.note))), *notes, sep="\n")
+    return wrong
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog="study.sources", allow_abbrev=False, description="The data sets.")
+    p = parser.add_subparsers(dest="command", required=True).add_parser(
+        "check", allow_abbrev=False, help="report every source: present, missing, wrong")
+    p.add_argument("--profile", choices=("real", "paper"), help="default all")
+    p.add_argument("--mirror", help="folder with the publishers' files, default $MIRROR")
+    args = parser.parse_args(argv)
+    try:
+        return 1 if check(args.profile, args.mirror) else 0
+    except (ValueError, OSError) as e:
+        print(f"error: {e}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

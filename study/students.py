@@ -1,0 +1,465 @@
+# SPDX-License-Identifier: MIT
+"""Teachers and students of the tables: pre-training, the teacher, learning rates, every student, its runs.
+
+Methods: the rows of optical.OBJECTIVES, from bitext alone; and three supervised ones, from queries with
+judged English documents, trained by equation (3) with the teacher's document vectors held constant:
+
+    code-switch      English training queries, each word replaced by a translation of the lexicon with
+                     probability `switch`, anew at every step; of several languages a query goes into one,
+                     or each of its words does (switch_by "word")                      (Litschko et al. 2023)
+    translate-train  English training queries as `study.nmt` translated them
+    wikiclir         titles of the language's Wikipedia, their English articles          (Sasaki et al. 2018)
+
+A variant is options of `train` joined by commas, `methods=mean,pairs=250`: the row of a table.
+"""
+import copy
+import itertools
+import random
+import shutil
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import data
+import evaluate
+import ot
+from optical import (OBJECTIVES, SINKHORN, Bitext, Encoder, Vectors, copy_of, distil, documents_of, fit,
+                     length_batches, maxsim, pad, ranking_loss, search as search_index, train_teacher)
+from study import baselines
+from study.experiment import (TRAINING, close_experiment, commands_of, compiled, first_of, keeper, languages,
+                              load, open_experiment, read_json, run_command, training_of, write_json)
+
+SUPERVISED = ("code-switch", "translate-train", "wikiclir")
+COSTS = {"cosine": ot.cosine_cost, "sqeuclidean": ot.sqeuclidean_cost}
+PLANS = {"sinkhorn": SINKHORN,                                     # (cost, a, b, epsilon) -> ot.Transport
+         "unbalanced": partial(ot.unbalanced, max_iter=100, tol=1e-4, warn=False),
+         "ipot": lambda C, a, b, epsilon: ot.ipot(C, a, b, warn=False),
+         "exact": lambda C, a, b, epsilon: ot.exact(C, a, b, warn=False),
+         "uniform": lambda C, a, b, epsilon: ot.uniform(C, a, b),
+         "greedy": lambda C, a, b, epsilon: ot.greedy(C, a, b)}
+
+
+def idf(bitext):
+    """(batch) -> idf of the English and of the source tokens, (B, N) and (B, M), 0 on padding."""
+    def of(rows):
+        df = np.bincount(np.concatenate([np.unique(row) for row in rows]))       # (vocabulary,)
+        weight = np.log((len(rows) + 1) / (df + 0.5))            # near 0 for [CLS], [SEP] and the marker
+        return [weight[row].astype(np.float32) for row in rows]
+    sides = of(bitext.english), of(bitext.rows)
+    return lambda b: [pad([side[i] for i in b.index], b.s_mask.device)[0] for side in sides]
+
+
+def norms(bitext):
+    """(batch) -> lengths that the vectors of both sides had before they became unit vectors."""
+    norms, at = bitext.vectors("query").norms, bitext.vectors("query").offsets
+    return lambda b: (pad([norms[at[i]:at[i + 1]] for i in b.index], b.s_mask.device)[0], b.norms)
+
+
+MARGINALS = {"uniform": lambda bitext: None, "idf": idf, "norm": norms}
+
+
+# ---- pre-training and the teacher --------------------------------------------------------------------------
+
+def train_tokenizer(sentences, vocab, folder):
+    """A byte-pair vocabulary of at most `vocab` entries from `sentences`, saved in Hugging Face layout.
+
+    Accents are kept: stripping them, as BERT does, deletes the vowel signs of Devanagari. N.B. WordPiece's
+    trainer breaks ties by a random hash: each run would make another vocabulary.
+    """
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[unused0]", "[unused1]"]
+    tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    pieces = [pre_tokenizers.Punctuation(), pre_tokenizers.Metaspace()]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(pieces)
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.train_from_iterator(sentences, trainers.BpeTrainer(
+        vocab_size=vocab, special_tokens=specials, min_frequency=2, show_progress=False))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]",
+                            cls_token="[CLS]", sep_token="[SEP]", mask_token="[MASK]").save_pretrained(folder)
+
+
+def mask_tokens(ids, mask, vocab, mask_id, special, generator):
+    """BERT's masking (Devlin et al. 2019): of 15 % of the tokens 80 % become [MASK], 10 % random, 10 % stay.
+
+    ids (B, L) int64, mask (B, L); ids up to `special` stay. Returns masked ids and what to predict (B, L).
+    """
+    r = torch.rand(ids.shape, generator=generator).to(ids.device)
+    chosen = mask & (ids > special) & (r < 0.15)
+    drawn = torch.randint(special + 1, vocab, ids.shape, generator=generator).to(ids.device)
+    out = torch.where(chosen & (r < 0.12), torch.full_like(ids, mask_id), ids)   # 0.12 = 80 % of 0.15
+    return torch.where(chosen & (r >= 0.12) & (r < 0.135), drawn, out), chosen
+
+
+def pretrain(args):
+    """A small BERT from scratch on DATA/pretrain.txt, tokenizer included."""
+    from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
+    manifest, part = data.load_manifest(args.data), open_experiment(args.out, args)
+    if part is None:
+        return
+    if not manifest["pretrain"]:
+        raise ValueError(f"{args.data}/collection.json: has no pre-training text; give ENCODER")
+    sentences = (Path(args.data) / manifest["pretrain"]).read_text(encoding="utf-8").splitlines()
+    train_tokenizer(sentences, args.vocab, part)
+    tokenizer = AutoTokenizer.from_pretrained(part)
+    rows = [np.array(row) for row in tokenizer(sentences, truncation=True, max_length=64)["input_ids"]]
+    torch.manual_seed(args.seed)
+    model = BertForMaskedLM(BertConfig(
+        vocab_size=len(tokenizer), hidden_size=args.hidden, num_hidden_layers=args.layers,
+        num_attention_heads=max(1, args.hidden // 32), intermediate_size=args.ffn * args.hidden,
+        max_position_embeddings=256, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
+    model.to(args.device)
+    special = tokenizer.convert_tokens_to_ids("[unused1]")
+
+    def loss_of(index, step):
+        ids, mask = pad([rows[i] for i in index], args.device, tokenizer.pad_token_id)      # (B, L)
+        generator = torch.Generator().manual_seed(args.seed * 1_000_003 + step)
+        masked, chosen = mask_tokens(ids, mask, len(tokenizer), tokenizer.mask_token_id, special, generator)
+        with torch.autocast(ids.device.type, torch.bfloat16, args.bf16):
+            h = model.bert(input_ids=masked, attention_mask=mask.long()).last_hidden_state  # (B, L, hidden)
+            logits = model.cls(h[chosen])                                        # (chosen, vocab)
+        return F.cross_entropy(logits.float(), ids[chosen]), {"tokens": int(mask.sum())}
+
+    batches = length_batches([len(row) for row in rows], args.batch, args.steps, args.seed)
+    spent = fit(model, batches, loss_of, part, args.lr, name="pretrain", **training_of(args))
+    model.bert.save_pretrained(part)
+    close_experiment(part, args.out, {"sentences": len(sentences), "vocabulary": len(tokenizer), **spent})
+
+
+def teacher(args):
+    """The English late-interaction retriever, from the collection's triples; scored on its dev queries."""
+    root, part = Path(args.data), open_experiment(args.out, args)
+    if part is None:
+        return
+    torch.manual_seed(args.seed)
+    encoder = compiled(Encoder.load(args.encoder, args.dim, args.query_tokens, args.doc_tokens,
+                                    bool(args.augment), args.freeze, args.device, args.bf16), args)
+    paths = data.load_manifest(root)["train"]
+    docs, triples = data.read_tsv(root / paths["docs"]), data.read_triples(root / paths["triples"])
+    spent = train_teacher(encoder, data.read_tsv(root / paths["queries"]), docs, triples, args.steps,
+                          args.epochs, args.batch, args.lr, args.negatives, args.seed, part,
+                          **training_of(args))
+    encoder.save(part)
+    write_json(part / "subwords.json", subwords(root, encoder.tokenizer))
+    pool = data.read_tsv(root / paths["dev_docs"]) if "dev_docs" in paths else docs
+    asked, index = data.read_tsv(root / paths["dev_queries"]), Vectors.encode(encoder, pool, "doc")
+    qrels = evaluate.read_qrels(root / paths["dev_qrels"])
+    dev_map = evaluate.summary(qrels, search_index(encoder, asked, index, 100))["map"]
+    print(f"  dev map {dev_map:.4f}, {sum(p.numel() for p in encoder.parameters()) / 1e6:,.1f} M parameters")
+    close_experiment(part, args.out, {"dev_map": dev_map, "triples": len(triples), **spent})
+
+
+def subwords(root, tokenizer):
+    """{language: subwords per word of its dev sentences}, for table 1."""
+    found = {}
+    for lang, entry in sorted(data.load_manifest(root)["langs"].items()):
+        texts = [x for _, x in data.read_bitext(root / entry["dev"])]
+        pieces = tokenizer(texts, add_special_tokens=False)["input_ids"]
+        found[lang] = round(sum(map(len, pieces)) / sum(len(text.split()) for text in texts), 4)
+    return found
+
+
+# ---- what students learn from -----------------------------------------------------------------------------
+def bitext_of(args, lang, teacher):
+    """The sentence pairs of a language, or of several, "sw+so", for one student; args.pairs, of each."""
+    parts = []
+    for own in lang.split("+"):
+        entry = data.language(args.data, own)
+        pairs = data.read_bitext(Path(args.data) / entry["train"])[:None if args.pairs else entry["pairs"]]
+        parts.append(Bitext(pairs, teacher, args.max_tokens, args.pairs or None))
+        print(f"  {own}: {len(parts[-1].pairs):,} of {len(pairs):,} pairs, up to {args.max_tokens} tokens")
+    return Bitext([pair for part in parts for pair in part.pairs], teacher, args.max_tokens,
+                  encode=keeper(args.cache, f"bitext-{lang}"))
+
+
+def mixed(bitext, lang, args):
+    """Table 5: words of a source sentence become English ones of the lexicon with probability args.mix."""
+    lexicons = [read_lexicon(args, f"{own}-en.txt") for own in lang.split("+")]
+
+    def change(index, step):
+        draw = random.Random(f"{args.seed}/{step}")
+        return [baselines.code_switch(bitext.pairs[i][1], lexicons, args.mix, draw) for i in index]
+    return change
+
+
+def read_lexicon(args, name, limit=None):
+    """A lexicon from the first folder of --lexicon that has it."""
+    return baselines.read_lexicon(first_of(args.lexicon, name, "study.baselines lexicon"), limit)
+
+
+def dev_scores(student, teacher, lang, args):
+    """Known-item search on held-out pairs: each source sentence must find its English side.
+
+    dev_map chooses settings: it is no objective's own loss and touches no test query. dev_accuracy is the
+    share found at rank 1, the measure of Tatoeba.
+    """
+    pairs = [pair for own in lang.split("+")
+             for pair in data.read_bitext(Path(args.data) / data.language(args.data, own)["dev"])]
+    place = {e: str(i) for i, e in enumerate(dict.fromkeys(e for e, _ in pairs))}
+    docs = {docid: e for e, docid in place.items()}
+    index = keeper(args.cache, f"dev-{lang}")(teacher, docs, "doc", args.max_tokens)
+    run = search_index(student, {str(i): x for i, (_, x) in enumerate(pairs)}, index, 100, args.max_tokens)
+    qrels = {str(i): {place[e]: 1} for i, (e, _) in enumerate(pairs)}
+    found = evaluate.summary(qrels, run, ["map", "success_1"])
+    return {"dev_map": found["map"], "dev_accuracy": found["success_1"]}
+
+
+class Questions:
+    """Queries with judged English documents, in or mixed with another language: supervised methods."""
+
+    def __init__(self, lang, method, teacher, args):
+        root, manifest, langs = Path(args.data), data.load_manifest(args.data), lang.split("+")
+        if len(langs) > 1 and method != "code-switch":
+            raise ValueError(f"{method} trains a student of one language, not of {lang}")
+        paths = manifest["langs"][lang]["wiki"] if method == "wikiclir" else manifest["train"]
+        self.args, self.triples = args, data.read_triples(root / paths["triples"])
+        self.queries, self.lexicons = data.read_tsv(root / paths["queries"]), []
+        if method == "code-switch":
+            self.lexicons = self.tables(manifest, langs)
+        elif method == "translate-train":
+            path = first_of(args.translations, f"en-{lang}/train.tsv", "study.nmt train")
+            self.queries = data.read_tsv(path)
+        docs, self.relevant = data.read_tsv(root / paths["docs"]), {}
+        self.place = {docid: i for i, docid in enumerate(docs)}
+        for qid, docid, _ in self.triples:
+            self.relevant.setdefault(qid, set()).add(docid)
+        name = f"wiki-{lang}" if method == "wikiclir" else "train"
+        self.vectors = keeper(args.cache, f"{name}-documents")(teacher, docs, "doc")
+        self.rows = dict(zip(self.queries, teacher.tokens(self.queries.values(), "query")))
+        self.lengths = [len(self.rows[qid]) for qid, _, _ in self.triples]
+
+    def tables(self, manifest, langs):
+        """(lexicon, probability of its language) of each language."""
+        args, kinds = self.args, [manifest["langs"][own]["class"] == "low" for own in langs]
+        if args.share >= 0 and (len(set(kinds)) < 2 or args.switch_by == "word"):
+            raise ValueError(f"--share {args.share:g} of {'+'.join(langs)}: give low- and high-resource "
+                             "languages, no --switch-by word")
+        share = sum(kinds) / len(kinds) if args.share < 0 else args.share
+        return [(read_lexicon(args, f"en-{own}.txt", args.lexicon_size or None),
+                 (share if low else 1 - share) / kinds.count(low)) for own, low in zip(langs, kinds)]
+
+    def loss(self, student, index, step):
+        """Equation (3) of one batch: queries of the other language, the teacher's document vectors."""
+        args, batch = self.args, [self.triples[i] for i in index]
+        rows = [self.rows[qid] for qid, _, _ in batch]
+        if self.lexicons:
+            draw, (tables, weights) = random.Random(f"{args.seed}/{step}"), zip(*self.lexicons)
+            drawn = [[table] for table in draw.choices(tables, weights, k=len(batch))]
+            if args.switch_by == "word":
+                drawn = [tables] * len(batch)
+            rows = student.tokens([baselines.code_switch(self.queries[qid], own, args.switch, draw)
+                                   for (qid, _, _), own in zip(batch, drawn)], "query")
+        names, target, other = documents_of(batch, self.relevant, args.negatives,
+                                            np.random.default_rng([args.seed, step]))
+        q, q_mask = student(rows)
+        d, d_mask = self.vectors.batch([self.place[docid] for docid in names], q.device)
+        loss, stats = ranking_loss(maxsim(q, q_mask, d, d_mask), target, other)
+        return loss, {**stats, "tokens": sum(map(len, rows))}
+
+
+# ---- a student --------------------------------------------------------------------------------------------
+def start(teacher, args):
+    """The student before its first step: the teacher's copy, or its encoder bare; perhaps partly frozen."""
+    student = copy_of(teacher)
+    if args.init == "bare":
+        torch.manual_seed(args.seed)
+        made = read_json(Path(args.teacher) / "args.json")["args"]
+        bare = Encoder.load(made["encoder"], teacher.dim, freeze=teacher.frozen)
+        student.load_state_dict(bare.state_dict())
+    if args.layers and teacher.frozen:
+        raise ValueError(f"--layers {args.layers}: the backbone of {args.teacher} is frozen; leave it out")
+    if args.layers:
+        student.backbone.requires_grad_(False)
+        blocks = next(m for m in student.backbone.modules() if isinstance(m, nn.ModuleList))
+        blocks[-args.layers:].requires_grad_(True)
+    return compiled(student, args)
+
+
+def settings_of(method, args, bitext):
+    """What an objective's loss takes beside the batch."""
+    if method == "optical":
+        return {"epsilon": args.epsilon, "plan": PLANS[args.plan], "cost": COSTS[args.cost],
+                "weights": MARGINALS[args.marginals](bitext)}
+    return {"tau": args.tau} if method == "contrastive" else {}
+
+
+def train_one(folder, lang, method, lr, args, teacher, bitexts, then):
+    """done.json of one student, trained unless it is there; then(student, folder) keeps what is wanted."""
+    folder, unit = Path(folder), {"lang": lang, "method": method, "lr": lr}
+    part = open_experiment(folder, args, **unit)
+    if part is None:
+        return read_json(folder / "done.json")
+    if args.augment not in (None, teacher.augment):
+        teacher = copy.copy(teacher)
+        teacher.augment = args.augment
+    key = (lang, teacher.augment, args.pairs, args.max_tokens)
+    if key not in bitexts:
+        bitexts.clear()                                      # of one language at a time
+        bitexts[key] = bitext_of(args, lang, teacher)
+    lesson, student = bitexts[key], start(teacher, args)
+    if method in OBJECTIVES:
+        lesson.change = mixed(lesson, lang, args) if args.mix else None
+        _, spent = distil(teacher, lesson, method, args.steps, args.batch, lr, args.seed, student, part,
+                          training_of(args), **settings_of(method, args, lesson))
+    else:
+        lesson = Questions(lang, method, teacher, args)
+        batches = length_batches(lesson.lengths, args.batch, args.steps, args.seed)
+        loss_of = partial(lesson.loss, student)
+        spent = fit(student, batches, loss_of, part, lr, name=method, **training_of(args))
+    spent |= then(student, part) or {}
+    done = {**unit, **dev_scores(student, teacher, lang, args), "examples": len(lesson.lengths), **spent}
+    print(f"  {lang} {folder.name}: dev map {done['dev_map']:.4f}, {done['seconds']} s", flush=True)
+    return close_experiment(part, folder, done)
+
+
+def titled(args, lang):
+    """Whether the collection has Wikipedia titles in a language, or in each of "sw+so"."""
+    return all(data.language(args.data, own).get("wiki") for own in lang.split("+"))
+
+
+# ---- commands ---------------------------------------------------------------------------------------------
+def tests_of(args, lang):
+    """The test sets of a language, or of several, "sw+so". Raises: ValueError where there is none."""
+    tests = [t for t in data.load_manifest(args.data)["tests"] if t["lang"] in lang.split("+")]
+    if not tests:
+        raise ValueError(f"{args.data}/collection.json: no test set in {lang!r}; leave it out of --langs")
+    return tests
+
+
+def search_tests(args, tests, encoder, teacher, name, queries="queries"):
+    """Runs RUNS/<set>/<name>.s<seed>.trec of some test sets; returns {"search_ms": {set: ms a query}}."""
+    manifest, spent = data.load_manifest(args.data), {}
+    for test in tests:
+        asked = queries(test) if callable(queries) else data.read_tsv(Path(args.data) / test[queries])
+        docs = data.read_tsv(Path(args.data) / manifest["docs"][test["docs"]])
+        index = keeper(args.cache, test["docs"])(teacher, docs, "doc")
+        began = time.monotonic()
+        run = search_index(encoder, asked, index)
+        spent[test["set"]] = round(1000 * (time.monotonic() - began) / len(asked), 3)
+        tag = f"{name}.s{args.seed}"
+        evaluate.write_run(Path(args.runs) / test["set"] / f"{tag}.trec", run, tag)
+    return {"search_ms": spent}
+
+
+def search(args):
+    """Runs without a student: zero-shot, the ceiling (English queries), queries of --translations."""
+    tests, part = data.load_manifest(args.data)["tests"], open_experiment(args.out, args)
+    if part is None:
+        return
+    encoder, kinds = load(args.teacher, args), {"zero-shot": "queries", "english": "english"}
+    if args.translations:
+        kinds["nmt"] = lambda test: data.read_tsv(
+            Path(args.translations) / f"{test['lang']}-en" / f"test.{test['set']}.tsv")
+    close_experiment(part, args.out, {name: search_tests(args, tests, encoder, encoder, name, queries)
+                                      for name, queries in kinds.items()})
+
+
+def tune(args):
+    """One learning rate a method: the grid's best by dev MAP, averaged over --langs; OUT/lr.<method>.json.
+
+    wikiclir's is chosen on those of --langs that have titles, else on the collection's first that has.
+    """
+    out, teacher, bitexts = Path(args.out), load(args.teacher, args), {}
+    for method in args.methods:
+        langs, scores = languages(args), {}
+        if method == "wikiclir":
+            every = [lang for lang in sorted(data.load_manifest(args.data)["langs"]) if titled(args, lang)]
+            langs = [lang for lang in langs if lang in every] or every[:1]
+            if not langs:
+                raise ValueError(f"{args.data}/collection.json: no Wikipedia titles; leave WIKI out")
+        for lang in langs:
+            for lr in args.lr:
+                done = train_one(out / f"{lang}.{method}.{lr:g}", lang, method, lr, args, teacher, bitexts,
+                                 lambda student, part: student.save(part) if args.save else None)
+                scores.setdefault(f"{lr:g}", []).append(done["dev_map"])
+        means = {lr: sum(values) / len(values) for lr, values in scores.items()}
+        chosen = {"method": method, "chosen": best_rate(means), "dev_map": means, "langs": langs}
+        write_json(out / f"lr.{method}.json", {**chosen, "steps": args.steps})
+
+
+def best_rate(scores):
+    """The rate of {rate as text: score} with the highest score; of equals the lowest."""
+    return float(max(scores, key=lambda lr: (scores[lr], -float(lr))))
+
+
+def rate_of(args, method):
+    """The learning rate of a method: --lr, else the one that `tune` chose in --rates."""
+    if not args.lr and not args.rates:
+        raise ValueError("no learning rate; give --lr, or --rates, the folder of a tune")
+    return args.lr or read_json(Path(args.rates) / f"lr.{method}.json")["chosen"]
+
+
+def train(args):
+    """A student for every language and method or variant, and its runs; a finished one is left as it is.
+
+    --tuned: where `tune` trained as many steps and kept its students, those of the chosen rates are taken.
+    A number of pairs that a language does not reach is left out: table 2 has the student of all.
+    """
+    teacher, bitexts = load(args.teacher, args), {}
+    units = args.variants or {method: args for method in args.methods}
+    for lang, (name, own) in itertools.product(languages(args), units.items()):
+        method, tests = own.methods[0] if args.variants else name, tests_of(args, lang)
+        folder, lr = Path(args.out) / lang / name, rate_of(own, method)
+        few = own.pairs and len(bitext_of(own, lang, teacher).pairs) < own.pairs * len(lang.split("+"))
+        if few or method == "wikiclir" and not titled(args, lang):
+            print(f"  {lang} {name}: left out, {'fewer pairs that fit' if few else 'no Wikipedia titles'}")
+            continue
+
+        def then(student, part):
+            if args.save:
+                student.save(part)
+            return search_tests(args, tests, student, teacher, name)
+
+        kept = Path(args.tuned or "none") / f"{lang}.{method}.{lr:g}"
+        if kept.exists() and not folder.exists():
+            open_experiment(kept, own, lang=lang, method=method, lr=lr)              # of the same settings
+            part = folder.with_name(folder.name + ".part")
+            shutil.rmtree(part, ignore_errors=True)
+            shutil.copytree(kept, part)
+            spent = search_tests(args, tests, load(part, args), teacher, name)
+            close_experiment(part, folder, read_json(part / "done.json") | spent)
+        train_one(folder, lang, method, lr, own, teacher, bitexts, then)
+
+
+def student_options():
+    """The options of every command that trains students, see `commands_of`."""
+    methods, plans, costs, marginals = map("|".join, ([*OBJECTIVES, *SUPERVISED], PLANS, COSTS, MARGINALS))
+    return (f"{TRAINING} teacher! cache! langs* methods*optical:{methods} steps=400 pairs=0 max-tokens=64 "
+            f"epsilon=0.05 tau=0.05 plan=sinkhorn:{plans} cost=cosine:{costs} marginals=uniform:{marginals} "
+            "init=teacher:teacher|bare layers=0 augment~ lexicon* lexicon-size=0 switch=0.5 "
+            "switch-by=query:query|word share=-1.0 mix=0.0 translations* negatives=1 save?")
+
+
+def parser():
+    return commands_of(
+        __doc__, (pretrain, f"{TRAINING} vocab=6000 hidden=128 layers=4 ffn=4 steps=2000 lr=1e-3"),
+        (teacher, f"{TRAINING} encoder! dim=128 query-tokens=32 doc-tokens=180 augment~ freeze? epochs=1.0 "
+                  "steps=0 lr=3e-5 negatives=1"),
+        (search, "teacher! cache! runs! out! translations="), (tune, f"{student_options()} lr*!"),
+        (train, f"{student_options()} runs! variants* lr=0.0 rates= tuned="))
+
+
+def arguments(parser, argv):
+    """The arguments of a command; --variants become {name: the arguments with its settings}."""
+    args = parser.parse_args(argv)
+    settings = {text: [part for setting in text.split(",") for part in f"--{setting}".split("=", 1)]
+                for text in getattr(args, "variants", None) or ()}
+    args.variants = {text: parser.parse_args([*argv, *extra]) for text, extra in settings.items()}
+    return args
+
+
+def main(argv=None):
+    return run_command(arguments(parser(), sys.argv[1:] if argv is None else argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,415 @@
+# SPDX-License-Identifier: MIT
+"""From the runs of an experiment to its tables: scores.json, tables.md, expected.json.
+
+    python -m study.tables score --data DATA --runs RUNS --out scores.json   every run -> rows of scores
+    python -m study.tables tables scores.json --out tables.md                rows -> Markdown, of these alone
+    python -m study.tables expect scores.json --command "..." --out expected.json
+    python -m study.tables check scores.json expected.json                   ok or FAIL, number by number
+
+A row is a cell of a table: {table, method, lang, measure, value, n_queries, seeds, signature, per_query ...}.
+"""
+import argparse
+import json
+import os
+import re
+import sys
+from operator import itemgetter
+from pathlib import Path
+
+import numpy as np
+
+import evaluate
+from data import load_manifest
+
+VERSION = 1        # of the scores, part of every signature: raised when a number could change
+METHODS = {                                                               # as the tables list them
+    "bm25": "BM25, untranslated", "bm25-lexicon": "BM25, IBM Model 1 lexicon",
+    "psq": "BM25, probabilistic structured queries", "bm25-nmt": "BM25 on NMT",
+    "nmt": "late interaction on NMT", "zero-shot": "zero-shot teacher",
+    "code-switch": "code-switched training", "translate-train": "translate-train",
+    "wikiclir": "fine-tuning on WikiCLIR", "mean": "distillation, sentence mean",
+    "greedy": "distillation, greedy match", "contrastive": "contrastive on bitext",
+    "optical": "OPTICAL", "english": "ceiling: English query"}
+OURS, CEILING, ALPHA = "optical", "english", 0.05
+KEY = ("table", "method", "lang", "measure")
+_key = itemgetter(*KEY)
+SCORED = ("map", "recip_rank", "recall_100", "ndcg_cut_10")
+FACTS = {"pairs": "pairs", "subwords_per_word": "subwords per word", "queries": "queries",
+         "docs": "documents", "relevant_per_query": "relevant per query"}
+TITLES = {"3": "ablation, OPTICAL with one setting changed", "4": "bitext size",
+          "5": "OPTICAL, source words replaced by English ones with probability `mix`",
+          "6": "code-switched training alone, probability `switch`, words in the lexicon",
+          "7": "one code-switched student of all these languages, `share` of it in low-resource ones",
+          "8": "hybrid batches, `cross` of the samples with English documents; low: cross-lingual, high: "
+               "monolingual", "9": "model size; OPTICAL, and the teacher with English queries",
+          "10": "alignment error rate, lower is better"}
+NOTE = """Mean average precision over all judged queries, 0 for those without a result; {} queries.
+Seeds {}; with several, mean ± standard deviation over seeds. Low and high mean: over test sets, \
+unweighted; gap: high mean - low mean.
+"""
+TESTED = """† OPTICAL is significantly better, ‡ significantly worse than this (p < {}): two-sided paired \
+t-tests over queries, each query's value its mean over seeds; for a mean, over the queries of all its test \
+sets, one in several languages (same documents) counting once; Holm correction over the table's {} \
+comparisons, the ceiling excepted.
+Bold: the best of its column, the ceiling excepted, where that is significant: OPTICAL above every other \
+method, or another method above OPTICAL.
+"""
+
+
+def method_order(method):
+    """Sort key: methods as the tables list them, unknown ones after, numbers in them as numbers."""
+    natural = [(not part[:1].isdigit(), float(part) if part[:1].isdigit() else 0.0, part)
+               for part in re.split(r"(\d+(?:\.\d+)?)", method) if part]
+    return (list(METHODS).index(method) if method in METHODS else len(METHODS), natural)
+
+
+def score(data, runs, subwords=None, studies=None, extra=()):
+    """Rows of tables 1 and 2: test sets of DATA/collection.json, runs RUNS/<set>/<method>.s<seed>.trec.
+
+    Args: data, runs: folders; subwords: {lang: subwords per word}; studies: {table: folder of runs laid out
+    alike}; extra: files of rows to take over, one a seed. A row's values per query are means over seeds.
+    """
+    manifest = load_manifest(data)
+    rows, collections, tests = [], {}, manifest["tests"]
+    for test in [*tests, *manifest.get("monolingual", ())]:               # searched with in table 8 alone
+        name, lang = test["set"], manifest["langs"].get(test["lang"], {})
+        source, path = manifest["docs"][test["docs"]], os.path.join(data, test["qrels"])
+        if source not in collections:
+            with open(os.path.join(data, source), "rb") as file:
+                collections[source] = {line.split(b"\t", 1)[0] for line in file}
+        docids, qrels = collections[source], evaluate.read_qrels(path)
+        judged = {docid.encode("utf-8", "surrogateescape") for docs in qrels.values() for docid in docs}
+        if not judged & docids:
+            raise ValueError(f"{path}: 0 of its {len(judged)} documents are among {source}'s {len(docids)}")
+        head = {"name": test["name"], "class": test["class"], "collection": source, "lang": name}
+        relevant, T = sum(grade > 0 for docs in qrels.values() for grade in docs.values()), len(qrels)
+        signed = f"|qrels:{evaluate.qrels_hash(qrels)}"
+        facts = {"pairs": lang.get("pairs"), "subwords_per_word": (subwords or {}).get(test["lang"]),
+                 "queries": T, "docs": len(docids), "relevant_per_query": round(relevant / T, 6)}
+        rows += [{"table": "1", "method": "data", "lang": name, "measure": measure, "value": value,
+                  "n_queries": T, "seeds": [manifest["seed"]], **head, "family": lang.get("family", ""),
+                  "signature": f"data{signed}|v:{VERSION}"}
+                 for measure, value in facts.items() if value is not None and test in tests]
+        for table, folder in {"2": runs, **(studies or {})}.items():
+            rows += _score_runs(table, os.path.join(folder, name), head, path, docids, signed)
+    found, cells = {row["lang"] for row in rows if row["table"] == "2"}, {}
+    if not found:
+        raise ValueError(f"{runs}: no run; expected files <set>/<method>.s<seed>.trec")
+    for name in (test["set"] for test in tests if test["set"] not in found):
+        print(f"note: no run in {os.path.join(runs, name)}", file=sys.stderr)
+    for row in (row for path in extra for row in read_rows(path)):
+        cells.setdefault(_key(row), []).append(row)
+    return rows + [same[0] | (_over_seeds([seed for row in same for seed in row["seeds"]],
+                                          [row["value"] for row in same]) if same[0]["seeds"] else {})
+                   for same in cells.values()]
+
+
+def _score_runs(table, folder, head, qrels, docids, signature):
+    """Rows of every method with runs FOLDER/<method>.s<seed>.trec; ValueError for runs of something else."""
+    rows, found = [], {}
+    for entry in os.listdir(folder) if os.path.isdir(folder) else ():
+        if match := re.fullmatch(r"(.+)\.s(\d+)\.trec(\.gz)?", entry):
+            found.setdefault(match[1], {})[int(match[2])] = os.path.join(folder, entry)
+    for method in sorted(found, key=method_order):
+        xs = [evaluate.Judged(qrels, path if os.path.getsize(path) else {})         # empty: nothing found
+              for _, path in sorted(found[method].items())]
+        for x in xs:
+            if x.run and not x.present.any():
+                raise ValueError(x.mismatch(True))
+            seen = {docid for docs, _ in x.run.values() for docid in docs} if not len(x.topic) else set()
+            if seen and not docids & seen:
+                raise ValueError(f"{x.names[0]}: 0 of its {len(seen)} documents are among the "
+                                 f"{len(docids)} to search")
+        missing, T = max(np.count_nonzero(~x.present) for x in xs), xs[0].T
+        signed = f"{signature}|ties:docid-desc|missing:{missing}|v:{VERSION}"
+        for measure, _, function in evaluate.parse_measures(SCORED if table == "2" else "map"):
+            values = np.array([function(x) for x in xs])                  # (seeds, T)
+            rows.append({"table": table, "method": method, "measure": measure, "n_queries": T,
+                         "signature": f"{measure}|nq:{T}{signed}", **head,
+                         **_over_seeds(sorted(found[method]), values.mean(1)),
+                         "per_query": dict(zip(xs[0].qids, values.mean(0).round(6).tolist()))})
+    return rows
+
+
+def _over_seeds(seeds, values):
+    """The fields of a row that come from one value a seed."""
+    fields = {"value": round(float(np.mean(values)), 6), "seeds": list(seeds)}
+    if len(seeds) > 1:
+        fields |= {"std": round(float(np.std(values, ddof=1)), 6), "by_seed": np.round(values, 6).tolist()}
+    return fields
+
+
+def read_rows(path):
+    """The rows of a scores.json or expected.json; ValueError when it is something else."""
+    try:
+        rows = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not JSON ({error})") from None
+    if not isinstance(rows, list):
+        raise ValueError(f"{path}: not a list of rows")
+    for i, row in enumerate(rows):
+        if not isinstance(row, dict) or {*KEY, "value"} - row.keys():
+            raise ValueError(f"{path}: row {i} is not an object with {', '.join(KEY)} and value")
+    return rows
+
+
+def write_rows(path, rows):
+    """One row a line, so that a change shows as that line."""
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    evaluate.write_text(path, "[\n" + ",\n".join(lines) + "\n]\n")
+
+
+# ---- tables, from stored scores alone ----
+
+def pivot(rows, table, measure=None, index="method", columns="lang"):
+    """{row label: {column label: row}} of one table (and measure), labels in order of first appearance."""
+    cells = {}
+    for row in rows:
+        if row["table"] == table and measure in (None, row["measure"]):
+            cells.setdefault(row[index], {})[row[columns]] = row
+    return cells
+
+
+def markdown(header, lines, texts=1):
+    """A Markdown table whose first `texts` columns are text, the others numbers."""
+    rule = ["---"] * texts + ["---:"] * (len(header) - texts)
+    return "".join("| " + " | ".join(line) + " |\n" for line in [header, rule, *lines])
+
+
+def _heading(row):
+    """What a test set is called: its language, and what tells it from another set of the same language."""
+    return row.get("name", row["lang"]) + (f" ({row['lang'].split('.', 1)[1]})" if "." in row["lang"] else "")
+
+
+def _table_1(rows):
+    cells, lines = pivot(rows, "1", index="lang", columns="measure"), []
+    shown = [measure for measure in FACTS if any(measure in facts for facts in cells.values())]
+    for facts in cells.values():
+        row, values = next(iter(facts.values())), [facts[m]["value"] if m in facts else "" for m in shown]
+        lines.append([_heading(row), row.get("family", ""), row.get("class", ""),
+                      *(f"{v:.2f}" if isinstance(v, float) else f"{v:,}" if v != "" else "" for v in values)])
+    header = ["language", "family", "class", *map(FACTS.get, shown)]
+    return "## Table 1: data\n\n" + markdown(header, lines, texts=3)
+
+
+def _table_2(rows):
+    """Every method, and OPTICAL's gain over translation."""
+    text, low = _comparison(pivot(rows, "2", "map"), "Table 2: methods")
+    gains = "".join(f"OPTICAL against {METHODS[method]}, low resource: {low[OURS] / low[method] - 1:+.1%} "
+                    "(the paper, NMT: +13.7%).\n"
+                    for method in ("nmt", "bm25-nmt") if low.get(method) and OURS in low)
+    return text + (gains and "\n" + gains)
+
+
+def _study(rows, table):
+    """One table of changed settings, tables 3 to 6 with the rows of table 2 that they change."""
+    cells, base = pivot(rows, table, "map"), pivot(rows, "2", "map") if table in "3456" else {}
+    sets = {s for line in cells.values() for s in line}
+    kept = sorted({re.search(r"methods=([^,]+)|$", variant)[1] or OURS for variant in cells})
+    base = {m: {s: row for s, row in base[m].items() if s in sets} for m in kept if m in base}
+    pairs = {row["value"] for s, row in pivot(rows, "1", "pairs").get("data", {}).items() if s in sets}
+    note = (f"Rows by name: as in table 2 (of {' or '.join(map(str, sorted(pairs)))} pairs those of up to "
+            "--max-tokens tokens).\n") if base else ""
+    if table == "4" and any(line.keys() != sets for line in cells.values()):
+        note += "No value: the language has fewer pairs.\n"
+    return _comparison(base | cells, f"Table {table}: {TITLES[table]}", note, table == "3")[0]
+
+
+def _sets(cells):
+    """{test set: one of its rows}, low-resource languages first, and {low: its sets, high: its sets}."""
+    heads = {s: row for line in cells.values() for s, row in line.items()}
+    heads = dict(sorted(heads.items(), key=lambda item: ("low", "high", None).index(item[1].get("class"))))
+    return heads, {group: [s for s in heads if heads[s].get("class") == group] for group in ("low", "high")}
+
+
+def _seeds(cells):
+    seeds = sorted({tuple(row.get("seeds", ())) for line in cells.values() for row in line.values()})
+    return " or ".join("{" + ", ".join(map(str, some)) + "}" for some in seeds)
+
+
+def _verdicts(parts, rivals):
+    """{(rival, column): whether OPTICAL is better, None: not sure}, by t-tests with Holm's correction."""
+    p, t = {}, {}
+    for method, column in (key for key in parts if key[0] in rivals and (OURS, key[1]) in parts):
+        both = [[{(row.get("collection", row["signature"].split("|")[2]), qid): value
+                  for qid, value in row["per_query"].items()} for row in parts[one, column]]
+                for one in (OURS, method)]                # test sets of the same documents share their topics
+        if min(map(len, both[1])) > 1:
+            t[method, column], p[method, column] = evaluate.t_test(*both)
+    return {key: t[key] > 0 if value < ALPHA else None for key, value in zip(p, evaluate.holm([*p.values()]))}
+
+
+def _comparison(cells, title, intro="", tested=True):
+    """A table of MAP with means, gap and, if `tested`, significance; and {method: its low-resource MAP}."""
+    methods, (heads, groups) = sorted(cells, key=method_order), _sets(cells)
+    columns = {s: [s] for s in heads} | {f"{g} mean": sets for g, sets in groups.items() if len(sets) > 1}
+    rivals = [method for method in methods if method not in (OURS, CEILING)] if tested else []
+    parts = {(m, c): [cells[m][s] for s in sets] for m in methods for c, sets in columns.items()
+             if cells[m].keys() >= set(sets)}
+    means = {key: float(np.mean([row["value"] for row in found])) for key, found in parts.items()}
+    better = _verdicts(parts, rivals)
+
+    def cell(method, column):
+        if (method, column) not in means:
+            return ""
+        text, found = f"{means[method, column]:.3f}", parts[method, column]
+        verdict = better.get((method, column))
+        if all("by_seed" in row and row["seeds"] == found[0]["seeds"] for row in found):
+            text += f" ± {np.mean([row['by_seed'] for row in found], axis=0).std(ddof=1):.3f}"
+        others = [m for m in rivals if (m, column) in means]
+        best = tested and all(means[method, column] >= means[m, column] for m in others)
+        sure = others and all(better.get((m, column)) for m in others) if method == OURS else verdict is False
+        return (f"**{text}**" if best and sure else text) + {True: "†", False: "‡", None: ""}[verdict]
+
+    lines = [[METHODS.get(method, method), *(cell(method, c) for c in columns)] for method in methods]
+    header = ["method", *(_heading(heads[c]) if c in heads else c for c in columns)]
+    low, high = ({m: means[m, c] for m, c in means if columns[c] == sets} for sets in groups.values())
+    if all(groups.values()):
+        header.append("gap")
+        for method, line in zip(methods, lines):
+            line.append(f"{high[method] - low[method]:.3f}" if method in low.keys() & high.keys() else "")
+    counts = ", ".join(f"{_heading(row)} {row['n_queries']}" for row in heads.values())
+    note = NOTE.format(counts, _seeds(cells)) + (TESTED.format(ALPHA, len(better)) if tested else "")
+    signed = {}
+    for s, method in ((s, method) for s in heads for method in methods if s in cells[method]):
+        signed.setdefault((s, cells[method][s]["signature"]), []).append(method)
+    listed = "".join(f"- {s}: `{mark}` ({', '.join(users)})\n" for (s, mark), users in signed.items())
+    return f"## {title}\n\n{markdown(header, lines)}\n{intro}{note}\nSignatures:\n{listed}", low
+
+
+def _plain(rows, table, measure):
+    """Any other table: methods by test sets, with the means over all, low- and high-resource ones."""
+    cells = pivot(rows, table, measure)
+    heads, groups = _sets(cells)
+    groups = {"mean": [*heads]} | ({f"{g} mean": groups[g] for g in groups} if all(groups.values()) else {})
+    lines = []
+    for method in cells if table == "10" else sorted(cells, key=method_order):     # 10: as it was written
+        line = cells[method]
+        texts = [f"{line[c]['value']:.3f}" + (f" ± {line[c]['std']:.3f}" if "std" in line[c] else "")
+                 if c in line else "" for c in heads]
+        means = [f"{np.mean([line[c]['value'] for c in some]):.3f}" if line.keys() >= set(some) else ""
+                 for some in groups.values()]
+        lines.append([METHODS.get(method, method), *texts, *means])
+    header = ["method", *map(_heading, heads.values()), *groups]
+    note = "".join(f"- {c}: n {row['n_queries']}, `{row['signature']}`\n" for c, row in heads.items())
+    return (f"## Table {table}: {TITLES.get(table, '')} ({measure})\n\n" + markdown(header, lines)
+            + f"\nSeeds {_seeds(cells)}.\n\nSignatures:\n{note}")
+
+
+def _table_11(rows):
+    """What each method costs; times are the machine's, so this table is not the same twice."""
+    cells = pivot(rows, "11", columns="measure")
+    heads = {"seconds": "training, s", "tokens_per_s": "tokens/s", "memory_gb": "peak memory, GB",
+             "search_ms_per_query": "search, ms/query"}
+    shown = [m for m in heads if any(m in line for line in cells.values())]
+    lines = [[METHODS.get(method, method), *(f"{line[m]['value']:,.1f}" if m in line else "" for m in shown)]
+             for method, line in sorted(cells.items(), key=lambda item: method_order(item[0]))]
+    device = next(row["name"] for row in rows if row["table"] == "11")
+    return ("## Table 11: cost\n\n" + markdown(["method", *map(heads.get, shown)], lines)
+            + f"\nMedians over languages and seeds; memory: the process's peak. Device: {device}.\n")
+
+
+def tables(rows):
+    """All tables as one Markdown text: the same rows, the same bytes."""
+    texts, special = [], {"1": _table_1, "2": _table_2, "11": _table_11}
+    for table in sorted({row["table"] for row in rows}, key=lambda table: (len(table), table)):
+        measures = dict.fromkeys(row["measure"] for row in rows if row["table"] == table)
+        texts += [special[table](rows)] if table in special else [
+            _study(rows, table) if measure == "map" else _plain(rows, table, measure) for measure in measures]
+    return "\n".join(texts)
+
+
+def _values(*rows):
+    """The values of two rows of a cell, over the seeds that both were measured with, if there are such."""
+    by_seed = [{seed: row["value"] for seed in row.get("seeds", ())}
+               | dict(zip(row.get("seeds", ()), row.get("by_seed", ()))) for row in rows]
+    both = sorted(by_seed[0].keys() & by_seed[1].keys())
+    if both and by_seed[0].keys() != by_seed[1].keys():
+        return [round(sum(values[seed] for seed in both) / len(both), 6) for values in by_seed]
+    return [row["value"] for row in rows]
+
+
+def expect(rows, command, tolerance=0.0, repeats=()):
+    """Rows of expected.json, one for each number that the tables print.
+
+    repeats: rows of the same command on other machines. A method's numbers in a table have as tolerance twice
+    the largest difference there, over repeats and languages; `tolerance` is of numbers that no repeat has.
+    """
+    group, measured = itemgetter("table", "method", "measure"), {}
+    for found in ({_key(row): row for row in other} for other in repeats):
+        for row in (row for row in rows if _key(row) in found):
+            value, other = _values(row, found[_key(row)])
+            measured[group(row)] = max(round(2 * abs(value - other), 6), measured.get(group(row), 0))
+    return [{"name": f"table {row['table']}: {row['method']}, {row['lang']}, {row['measure']}",
+             **dict(zip(KEY, _key(row))), "value": row["value"], "seeds": row.get("seeds", []),
+             "by_seed": row.get("by_seed", []), "tolerance": measured.get(group(row), tolerance),
+             "command": command} for row in rows if row["table"] != "2" or row["measure"] == "map"]
+
+
+def check(rows, expected):
+    """(Lines that begin with ok or FAIL, number of failures), over the seeds that both sides have."""
+    found, lines = {_key(row): row for row in rows}, []
+    for want in expected:
+        row = found.get(_key(want))
+        value, wanted = _values(row, want) if row else ("missing", want["value"])
+        good = row and abs(value - wanted) <= want["tolerance"] + 1.1e-6         # both are rounded to 1e-6
+        lines.append(f"{'ok  ' if good else 'FAIL'} {want['name']} = {value}, expected {wanted} "
+                     f"± {want['tolerance']} from {want['command']}")
+    return lines, sum(line.startswith("FAIL") for line in lines)
+
+
+def _arguments(argv):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+    commands, parsers = parser.add_subparsers(dest="subcommand", required=True), {}
+    for name, text in (("score", "score every run of an experiment"), ("tables", "scores.json as Markdown"),
+                       ("expect", "write expected.json from scores.json"),
+                       ("check", "compare scores.json with expected.json; exit status 1 where any differs")):
+        parsers[name] = p = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        if name != "score":
+            p.add_argument("scores", help="scores.json")
+        if name != "check":
+            p.add_argument("--out", required=True, help="file to write")
+    p = parsers["score"]
+    p.add_argument("--data", required=True, help="folder with collection.json")
+    p.add_argument("--runs", required=True, help="folder with <set>/<method>.s<seed>.trec")
+    p.add_argument("--subwords", help="JSON file {lang: subwords per word}, for table 1 (default: left out)")
+    p.add_argument("--study", nargs="+", default=[], metavar="TABLE[=FOLDER]",
+                   help="further tables and the folders of their runs (default: RUNS-TABLE)")
+    p.add_argument("--extra", nargs="*", default=[], help="JSON files of rows to take over, one a seed")
+    p = parsers["expect"]
+    p.add_argument("--command", required=True, help="what makes these scores, e.g. 'bash run_all.sh'")
+    p.add_argument("--tolerance", type=float, default=0.0, help="largest difference that is ok (default 0)")
+    p.add_argument("--repeats", nargs="*", default=[], help="scores.json of other machines, for tolerances")
+    parsers["check"].add_argument("expected", help="expected.json")
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    """Run a command; bad input is one line on stderr and status 2."""
+    args = _arguments(argv)
+    try:
+        if args.subcommand == "score":
+            subwords = json.loads(Path(args.subwords).read_text(encoding="utf-8")) if args.subwords else {}
+            studies = dict(study.partition("=")[::2] for study in args.study)
+            studies = {table: folder or f"{args.runs}-{table}" for table, folder in studies.items()}
+            rows = score(args.data, args.runs, subwords, studies, args.extra)
+            write_rows(args.out, rows)
+            for row in (row for row in rows if row["measure"] == "map"):
+                print(f"{row['lang']} {row['method']}: {row['signature']} = {row['value']:.4f}")
+        elif args.subcommand == "tables":
+            evaluate.write_text(args.out, tables(read_rows(args.scores)))
+        elif args.subcommand == "expect":
+            repeats = [read_rows(path) for path in args.repeats]
+            write_rows(args.out, expect(read_rows(args.scores), args.command, args.tolerance, repeats))
+        else:
+            lines, failures = check(read_rows(args.scores), read_rows(args.expected))
+            print(*lines, f"{len(lines) - failures} ok, {failures} FAIL", sep="\n")
+            return 1 if failures else 0
+        return 0
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,464 @@
+# SPDX-License-Identifier: MIT
+"""study/collections.py: the collections that small files of our making become, by hand; its commands.
+
+With MIRROR=folder of the publishers' files, the counts of the real profile are checked too.
+"""
+import gzip
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import data
+import fixture
+from conftest import ROOT
+from fixture import make, tarred, zipped
+from study import baselines, collections, mini, sources
+from study.sources import Files
+from test_data import tiny, tree
+from test_sources import ARTICLES, CLIRMATRIX, PANLEX, TERMS, WIKICLIR, no_environment, squad  # noqa: F401
+
+REAL = os.environ.get("MIRROR")
+ASKS = fixture.ASKS
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("real")
+    fixture.write(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def paper(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("paper")
+    fixture.write_paper(folder)
+    return folder
+
+
+def real_of(mirror, *args, **options):
+    return collections.real_collection(Files(mirror), *args, **options)
+
+
+def paper_of(mirror, *args, **options):
+    return collections.paper_collection(Files(mirror), *args, **options)
+
+
+def counts(c):
+    return {row["source"]: row for row in c["counts"]}
+
+
+# ------------------------------------------------------------------------------------- the real profile
+def test_the_real_profile_of_the_fixture_by_hand(real):
+    c, rows = real_of(real), {}
+    assert [t["set"] for t in c["tests"]] == ["swa", "hau", "de.paragraphs", "de.sentences"]
+    assert [len(c["docs"][k]) for k in ("afriqa", "xquad.paragraphs", "xquad.sentences")] == [56, 16, 48]
+    swa, de, afriqa = c["tests"][0], c["tests"][3], c["docs"]["afriqa"]
+    docid, = swa["qrels"]["swa.0"]
+    assert swa["queries"]["swa.0"] == "Amina Orwinde alizaliwa katika mji gani?"
+    assert swa["english"]["swa.0"] == "In which town was Amina Orwinde born?"
+    assert afriqa[docid].startswith("Amina Orwinde. Amina Orwinde was born in the town of")
+    assert {d for q in ("swa.0", "swa.1", "swa.2") for d in swa["qrels"][q]} == {docid}
+    sentence, = de["qrels"]["001"]
+    assert c["docs"]["xquad.sentences"][sentence] == "Amina Orwinde was born in the year 1850."
+    assert c["langs"]["swa"] == {"name": "Swahili", "family": "Niger-Congo", "class": "low", "pairs": 132,
+                                 "bitext": "lafand-mt"} and c["langs"]["de"]["family"] == "Indo-European"
+    rows = counts(c)
+    assert rows["afriqa bem train"]["skipped"] == {"empty context": 1}    # the NaN question is not needed
+    assert rows["afriqa yor test"]["note"] == "file not found"
+    assert rows["yor left out"]["note"] == "no AfriQA test questions found"
+
+
+def test_dev_and_training_share_no_passage_and_no_question(real):
+    train = real_of(real)["train"]
+    positives = {docid for _, docid, _ in train["triples"]}
+    judged = {d for row in train["dev_qrels"].values() for d in row}
+    assert not positives & judged and set(train["docs"]) == positives | judged
+    asked, dev = ({data.fold(x) for x in train[part].values()} for part in ("queries", "dev_queries"))
+    assert not asked & dev
+    assert real_of(real, seed=2)["train"]["dev_qrels"] != train["dev_qrels"]
+    assert real_of(real, ["swa"])["train"] == train                       # the same for any langs
+
+
+def test_training_questions_of_a_test_are_dropped_and_strict_drops_their_passages(tmp_path):
+    fixture.write(tmp_path)
+    test = tmp_path / "afriqa/gold_passages/swa/gold_span_passages.afriqa.swa.en.test.json"
+    rows = [json.loads(line) for line in test.read_text().splitlines()]
+    same, other = rows[0] | {"id": "a"}, rows[3] | {"id": "b", "question_translated": "Who was that?"}
+    make(tmp_path, "gold_span_passages.afriqa.kin.en.train.json",
+         json.dumps(same).replace("?", " ?!") + "\n" + json.dumps(other))
+    for strict, kept in [(False, ["kin.train.b"]), (True, [])]:
+        c = real_of(tmp_path, strict=strict)
+        asked, row = c["train"]["queries"] | c["train"]["dev_queries"], counts(c)["teacher training pairs"]
+        assert [q for q in asked if q.startswith("kin")] == kept
+        assert row["skipped"]["question is in a test set"] == 1
+        assert row["skipped"].get("passage answers a test question", 0) == strict
+
+
+def test_bitext_dev_is_whole_documents_of_ntrex_and_a_part_of_lafand_that_is_not_in_training(real, tmp_path):
+    parts = real_of(real, ["de"])["bitext"]["de"]
+    assert len(parts["dev"]) == 24 and len(parts["train"]) == 156            # 180 lines, documents of 12
+    assert parts["dev"][0][0] == "Enzi Quantoro was born in the town of Sanjora."
+    fixture.write(tmp_path)
+    for side, word in [("en", "word"), ("swa", "neno")]:
+        for part, lines in (("dev", range(1200)), ("train", range(600, 1500))):
+            make(tmp_path, f"lafand-mt/en-swa/{part}.{side}", "".join(f"{word} {i}\n" for i in lines))
+    parts = real_of(tmp_path, ["swa"])["bitext"]["swa"]
+    dev, train = parts["dev"], parts["train"]
+    assert len(dev) == 500 and dev[0] == ("word 0", "neno 0") and dev[-1][0] == "word 1197"
+    assert not set(dev) & set(train) and len(train) == 900 - 250
+
+
+def test_titles_question_pairs_and_squad_are_options(tmp_path):
+    fixture.write(tmp_path)
+    c = real_of(tmp_path, ["swa"], titles=False, question_pairs=True)
+    assert not [x for x in c["docs"]["afriqa"].values() if x.split(". ")[0].endswith(("Orwinde", "Takkelu"))]
+    train = c["bitext"]["swa"]["train"]
+    assert train[132:][-1] == ("What work did Imani Quantoro do?", "Imani Quantoro alifanya kazi gani?")
+    assert len(train) == 132 + 3
+    with pytest.raises(ValueError, match="squad: train-v1.1.json not found"):
+        real_of(tmp_path, squad=True)
+    make(tmp_path, "train-v1.1.json", squad())
+    train = real_of(tmp_path, squad=True)["train"]
+    assert "squad.q1" in train["queries"] | train["dev_queries"]
+
+
+def test_wikipedia_and_dictionaries_are_taken_where_they_are(tmp_path):
+    m, out, xlent = tmp_path / "m", tmp_path / "out", "OPUS-XLEnt/v1.2/moses/en-sw.txt.zip"
+    fixture.write(m)
+    for argument, kind in (("wiki", "wikiclir"), ("wiki", "clirmatrix"), ("dictionary", "muse")):
+        with pytest.raises(ValueError, match=f"{kind}: nothing found for hau in .*; python -m study.sources"):
+            real_of(m, ["hau"], **{argument: kind})
+    for name, content in {
+            "wiki-clir.tar.gz": tarred(WIKICLIR | {"wiki-clir/german/en2de.rel": "7 d1 2\n",
+                                                   "wiki-clir/german/wiki_de.documents": "d1\tNil\tFluss\n"}),
+            "clirmatrix/DOCS/en.tsv.gz": gzip.compress(ARTICLES.encode()),
+            "clirmatrix/BI-139/base/sw/sw.en.train.base.jl.gz": gzip.compress(CLIRMATRIX.encode()),
+            "dictionaries/en-de.txt": "goat ziege\n", "dictionaries/de-en.txt": "ziege goat\n",
+            "data/eng.tsv": PANLEX + "1\t1\tgoat\tg\t7\tx\n", "f_en-sw_KE.csv": TERMS + "1,en,x,Goat,mbuzi\n",
+            "data/swh.tsv": PANLEX + "9\t6\tMbuzi\tm\t7\tx\n",
+            xlent: zipped({"x.en": "Nile\nNile\nRome\n", "x.sw": "Nili\nNili\nRoma\n"})}.items():
+        make(m, name, content)
+    c = real_of(m, wiki="wikiclir", dictionary="muse")
+    assert c["wiki"] == {"titles": {"swa": {"7": "Naili", "8": "Mbuzi"}, "de": {"7": "Nil"}},
+                         "docs": {"7": "Nile. The Nile is a river .", "8": "Goat. A goat eats ."}}
+    assert c["dictionaries"] == {"de": ([("goat", "ziege")], [("ziege", "goat")])}
+    assert counts(c)["wikiclir hau"]["note"] == counts(c)["muse swa"]["note"] == "not found"
+    assert "note" not in counts(c)["muse de"]
+    data.write_collection(c, out)
+    assert [("wiki" in data.language(out, lang)) for lang in ("swa", "hau")] == [True, False]
+    c = real_of(m, wiki="clirmatrix", dictionary="xlent")
+    assert c["wiki"]["titles"] == {"swa": {"70": "Naili", "90": "Mbuzi"}}
+    assert c["dictionaries"]["swa"][0] == [("nile", "nili", "1.000000"), ("rome", "roma", "1.000000")]
+    data.write_collection(c, out)
+    assert (out / "dictionary/swa-en.txt").read_text() == "nili\tnile\t1.000000\nroma\trome\t1.000000\n"
+    assert baselines.read_lexicon(out / "dictionary/swa-en.txt")["roma"] == {"rome": 1.0}
+    for dictionary in ("tico", "panlex"):
+        c = real_of(m, dictionary=dictionary)
+        both = [("goat", "mbuzi", "1.000000")], [("mbuzi", "goat", "1.000000")]
+        assert c["dictionaries"] == {"swa": both}
+        assert counts(c)[f"{dictionary} hau"]["note"] == "not found"
+    make(m, xlent, zipped({"x.en": "Nile\n", "x.sw": "Nili\nRoma\n"}))
+    with pytest.raises(ValueError, match="zip .en has 1 lines, .*zip .sw has 2 lines"):
+        real_of(m, dictionary="xlent")
+
+
+def test_at_most_so_many_titles_are_drawn_and_no_order_of_the_files_matters(tmp_path):
+    drawn = []
+    for order in (range(40), range(39, -1, -1)):
+        rows = [{"src_query": f"jina {i}", "tgt_results": [[i, 6]]} for i in order]
+        for name, lines in (("sw/sw.en.train.base.jl.gz", map(json.dumps, rows)),
+                            ("DOCS/en.tsv.gz", (f"{i}\ta b c d" for i in order))):
+            make(tmp_path, name, gzip.compress("\n".join(lines).encode()))
+        files = Files(tmp_path)
+        drawn.append(sources.wiki_titles(files, "clirmatrix", ["swa"], 1, 10, 3))
+    assert drawn[0] == drawn[1] and len(drawn[0]["titles"]["swa"]) == 10
+    assert set(drawn[0]["docs"].values()) == {"a b c"}
+    assert files.counts == [{"source": "clirmatrix swa", "read": 40, "kept": 10, "skipped": {"over 10": 30}}]
+    assert sources.wiki_titles(files, "clirmatrix", ["swa"], 2, 10)["titles"] != drawn[0]["titles"]
+
+
+# --------------------------------------------------------------------------------------------- XTREME-R
+def test_the_tasks_of_xtreme_r_by_hand(real):
+    c = real_of(real)
+    tasks = {test["set"]: test for test in c["retrieval"]}
+    assert {name: test["measure"] for name, test in tasks.items()} == {
+        "swa.tatoeba": "accuracy, Tatoeba", "de.tatoeba": "accuracy, Tatoeba", "de.lareqa": "mAP@20, LAReQA",
+        "de.mewsli": "mAP@20, Mewsli-X"}
+    assert {len(row) for t in tasks.values() for row in t["qrels"].values()} == {1}    # mAP@20 divides by it
+    one = tasks["swa.tatoeba"]
+    assert (one["lang"], one["name"], one["class"]) == ("swa", "Swahili", "low") and "english" not in one
+    assert len(one["queries"]) == 21 and len(c["docs"]["tatoeba.swa"]) == 20         # one sentence is twice
+    assert one["queries"]["swa.3"] == fixture.say("swa", 3, 2) and one["qrels"]["swa.3"] == {"sentence3": 1}
+    assert c["docs"]["tatoeba.swa"]["sentence3"] == fixture.say("en", 3, 2)
+    assert one["qrels"]["swa.20"] == one["qrels"]["swa.0"] == {"sentence0": 1}
+    sentences = next(test for test in c["tests"] if test["set"] == "de.sentences")
+    assert all(tasks["de.lareqa"][k] == sentences[k] for k in ("queries", "qrels", "docs"))
+    mewsli = tasks["de.mewsli"]
+    assert list(mewsli["queries"]) == ["m0", "m1", "m2", "m3"]
+    assert mewsli["queries"]["m3"] == f"{fixture.person(3)['s']}: {fixture.say('de', 3, 2)}"
+    assert mewsli["qrels"]["m3"] == {"Q3": 1} and len(c["docs"]["mewsli-x"]) == 12
+    assert c["docs"]["mewsli-x"]["Q3"] == f"{fixture.person(3)['s']}. {fixture.passage(3)}"
+    assert counts(c)["mewsli-x de"] == {"source": "mewsli-x de", "read": 8, "kept": 4, "skipped": {
+        "no text; get-mewsli-x.sh puts it there": 2, "unknown entity": 2}}
+    assert [row["source"] for row in c["counts"]].count("xquad-r de") == 1
+
+
+def test_without_its_files_a_task_is_not_there_and_a_line_of_another_shape_is_named(tmp_path):
+    fixture.write(tmp_path)
+    for name, line, message in [
+            ("candidate_set_entities.jsonl", {"entity_id": "Q1"}, "entity_id, title, description"),
+            ("wikinews_mentions-test.jsonl", {"context": {"text": "x"}}, "context, mentions"),
+            ("wikinews_mentions-test.jsonl", [], "context, mentions")]:
+        path = tmp_path / "mewsli" / name
+        text = path.read_text()
+        path.write_text(text.splitlines()[0] + "\n" + json.dumps(line) + "\n")
+        with pytest.raises(ValueError, match=f"{name}:2: expected {message}"):
+            list(collections.xtreme(Files(tmp_path), {}, ["de"]))
+        path.write_text(text)
+    shutil.rmtree(tmp_path / "tatoeba")
+    path.unlink()
+    assert [test["set"] for test in real_of(tmp_path)["retrieval"]] == ["de.lareqa"]
+
+
+# ------------------------------------------------------------------------------------ the paper profile
+def test_the_paper_profile_of_small_files_by_hand(paper):
+    c = paper_of(paper, ["sw", "de"], clef_folder=paper / "clef", triples=100, pairs=120)
+    sets, train = {t["set"]: t for t in c["tests"]}, c["train"]
+    assert list(sets) == ["sw.belebele", "sw.ciral", "sw.clef", "de.belebele", "de.mlqa", "de.clef"]
+    assert [len(c["docs"][k]) for k in ("belebele", "ciral.swahili", "mlqa", "clef")] == [20, 40, 10, 45]
+    assert len(train["triples"]) == 100 and len(train["dev_queries"]) == 30
+    assert train["docs"].keys() == {d for _, pos, neg in train["triples"] for d in [pos, *neg]}
+    assert train["dev_docs"].keys() >= {d for row in train["dev_qrels"].values() for d in row}
+    qid, positive, _ = train["triples"][0]
+    assert positive == str(int(qid) // 3)
+    assert train["queries"][qid] == fixture.say("en", int(positive), int(qid) % 3, ASKS)
+    belebele, ciral, mlqa, clef = (sets[k] for k in ("sw.belebele", "sw.ciral", "de.mlqa", "de.clef"))
+    assert [len(t["queries"]) for t in (belebele, ciral, mlqa)] == [40, 30, 8 * 3 - 1]
+    assert belebele["queries"]["passage0.0"] == fixture.say("swa", 20, 0, ASKS)
+    assert belebele["english"]["passage0.1"] == fixture.say("en", 20, 1, ASKS)
+    assert c["docs"]["belebele"]["passage0"] == fixture.passage(20)
+    assert belebele["qrels"] == sets["de.belebele"]["qrels"]      # a question in two languages counts once
+    assert ciral["qrels"]["29"] == {"PAPER#29#0": 1, "PAPER#32#0": 0}
+    assert ciral["queries"]["0"] == fixture.say("swa", 0, 0, ASKS)
+    assert mlqa["qrels"]["421"] == {"paragraph2": 1}              # person 42, sentence 1
+    assert mlqa["queries"]["421"] == fixture.say("de", 42, 1, ASKS)
+    assert mlqa["english"]["421"] == fixture.say("en", 42, 1, ASKS)
+    assert c["docs"]["mlqa"]["paragraph2"] == fixture.passage(42)
+    assert counts(c)["mlqa de"] == {"source": "mlqa de", "read": 25, "kept": 23,
+                                    "skipped": {"empty, or not in the English file": 2}}
+    assert len(clef["queries"]) == 38                             # topics 30 and 40 have no relevant document
+    assert clef["queries"]["C001"] == " ".join(fixture.say("de", 1, i, ASKS) for i in range(2))
+    assert clef["qrels"]["C031"] == {"GH950103-000031": 1}
+    assert c["docs"]["clef"]["LA010194-0001"].startswith(" ".join([fixture.person(1)["s"]] * 2))
+    assert c["langs"]["de"] == {"name": "German", "family": "Indo-European (Germanic)", "class": "high",
+                                "pairs": 120, "bitext": "ccaligned"}
+    assert [test["set"] for test in c["retrieval"]] == ["sw.tatoeba", "de.tatoeba", "de.lareqa", "de.mewsli"]
+    assert c["translations"].keys() == {"de"} and c["translations"]["de"].keys() == train["queries"].keys()
+    assert c["translations"]["de"][qid] == fixture.say("de", int(positive), int(qid) % 3, ASKS)
+
+
+def test_no_pair_is_trained_on_or_chosen_by_that_a_test_passage_is_made_of(paper):
+    c = paper_of(paper, ["sw", "de"], triples=100, pairs=120)
+    dev, train = c["bitext"]["sw"]["dev"], c["bitext"]["sw"]["train"]
+    tested = " ".join(c["docs"]["belebele"].values())
+    assert len(dev) == 30 and not any(english in tested for english, _ in dev)
+    assert not {text for pair in dev for text in pair} & {text for pair in train for text in pair}
+    trained = {e for lang in ("sw", "de") for e, _ in c["bitext"][lang]["train"]}
+    held = {fixture.say("en", n, i) for n in [*range(20, 30), *range(50, 60)] for i in range(3)}
+    assert not trained & held
+
+
+def test_what_is_drawn_depends_on_the_seed_alone(paper):
+    one, same, other = (paper_of(paper, ["sw"], seed=seed, triples=50, pairs=60) for seed in (1, 1, 2))
+    assert one == same and one["bitext"] != other["bitext"]
+    assert one["train"]["triples"] != other["train"]["triples"]
+    pairs = {(fixture.say("en", n, i), fixture.say("swa", n, i)) for n in range(60) for i in range(3)}
+    assert set(one["bitext"]["sw"]["train"]) <= pairs                  # still translations of each other
+
+
+def test_without_clef_the_open_collections_stand_in_and_what_is_missing_is_told(paper, tmp_path):
+    c = paper_of(paper)
+    assert [t["set"] for t in c["tests"]] == ["sw.belebele", "sw.ciral", "de.belebele", "de.mlqa"]
+    assert counts(c)["fr left out"]["note"] == "no test collection found"
+    for folder, options, message in (
+            (paper, {"langs": ["fr"]}, "fr: no test collection found in"),
+            (paper, {"langs": ["xx"]}, "unknown language 'xx'; the paper profile has sw so tl mr fi de fr"),
+            (tmp_path, {}, "MS MARCO: not found in .*, neither as mmarco nor as msmarco"),
+            (paper, {"pairs": 0}, "--pairs 0, --triples 3200000: both must be at least 1"),
+            (paper, {"langs": ["de"], "corpus": "europarl"},
+             "no europarl bitext with FLORES-200 and NTREX-128 found")):
+        with pytest.raises(ValueError, match=message):
+            paper_of(folder, **options)
+
+
+def test_ms_marco_comes_from_its_own_host_too(paper, tmp_path):
+    whole = paper_of(paper, ["sw"], triples=200)["train"]
+    shutil.copytree(paper, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("mmarco", "clef"))
+    marco = paper / "mmarco/data"
+    parts = {"collectionandqueries.tar.gz": {
+        "collection.tsv": "google/collections/english_collection.tsv",
+        "queries.dev.small.tsv": "google/queries/dev/english_queries.dev.small.tsv",
+        "qrels.dev.small.tsv": "qrels.dev.small.tsv"},
+        "queries.tar.gz": {"queries.train.tsv": "google/queries/train/english_queries.train.tsv"}}
+    for name, members in parts.items():
+        make(tmp_path, name, tarred({x: (marco / path).read_bytes() for x, path in members.items()}))
+    make(tmp_path, "qidpidtriples.train.full.2.tsv.gz",
+         gzip.compress((marco / "triples.train.ids.small.tsv").read_bytes()))
+    assert paper_of(tmp_path, ["sw"], triples=200)["train"] == whole
+
+
+LA94 = "clef/DocumentData/DataCollections/English_data/LATimes94"
+
+
+@pytest.mark.parametrize("name, change, message", [
+    ("mmarco/data/triples.train.ids.small.tsv", lambda b: b + b"1\t2\n", r"tsv:151: expected qid, pid, pid"),
+    ("mmarco/data/triples.train.ids.small.tsv", lambda b: b + b"1\t2\t999\n", "name '999', which its texts"),
+    ("mmarco/data/google/collections/english_collection.tsv", lambda b: b + b"x\n", "tsv:61: 1 columns"),
+    ("OPUS-CCAligned/v1/moses/en-sw.txt.zip", lambda b: b[:700], "truncated or damaged zip"),
+    ("belebele/data/swh_Latn.jsonl", lambda b: b + b"{}\n", "jsonl:41: expected an object with link"),
+    ("ciral-corpus/translated-passages-v1.0/swahili_passages.jsonl", lambda b: b + b"\xff", "jsonl:41: byte"),
+    ("flores/flores200_dataset.tar.gz", lambda b: b[:200], "truncated or damaged gz"),
+    (LA94 + "/la010194", lambda b: b[:-9], "<DOC> that does not end"),
+    (LA94 + "/la010194", lambda b: b + b.replace(b"born", b"seen"), "LA010194-0000 occurs twice, with other"),
+    ("clef/RelAssess/2000/qrels_english", lambda b: b + b"x1 0 LA1 1\n", "'x1' is no topic number"),
+    (LA94, None, "no LA Times 94 below it"), ("clef/RelAssess", None, "no judgements .qrels_english. below"),
+    ("clef/Topics", None, "no English topics below it"), ("clef", None, "no such folder, or nothing in it"),
+])
+def test_a_file_that_is_damaged_or_gone_is_named(paper, tmp_path, name, change, message):
+    shutil.copytree(paper, tmp_path / "m")
+    path = tmp_path / "m" / name
+    if change:
+        path.write_bytes(change(path.read_bytes()))
+    else:
+        shutil.rmtree(path)
+    with pytest.raises(ValueError, match=message):
+        paper_of(tmp_path / "m", ["sw"], clef_folder=tmp_path / "m" / "clef", triples=1000)
+
+
+def test_half_of_the_english_topics_of_clef_are_half_of_the_queries(paper, tmp_path):
+    shutil.copytree(paper / "clef", tmp_path, dirs_exist_ok=True)
+    (tmp_path / "Topics/topics2000/TOP-E.txt").unlink()
+    assert len(collections.clef(tmp_path, Files(paper), ["de"])[0]["de"]["queries"]) == 18
+
+
+# ------------------------------------------------------------------------------------- smoke, negatives
+def test_smoke_is_a_small_part_that_still_holds_together(real, paper):
+    whole = real_of(real, wiki="clirmatrix")
+    small = collections.cut(whole, queries=5, n=12)
+    data.validate(small)
+    assert [len(t["queries"]) for t in small["tests"]] == [5, 5, 5, 5]
+    assert [len(small["docs"][k]) for k in ("afriqa", "xquad.sentences")] == [12, 12]
+    assert len(small["bitext"]["swa"]["train"]) == small["langs"]["swa"]["pairs"] == 12
+    assert len(small["wiki"]["titles"]["swa"]) == len(small["wiki"]["docs"]) == 12
+    for name, docs in small["docs"].items():
+        assert docs.items() <= whole["docs"][name].items()
+    small = collections.cut(paper_of(paper, ["sw", "de"], clef_folder=paper / "clef"))
+    data.validate(small)
+    assert all(len(t["queries"]) <= 60 for t in small["tests"]) and len(small["retrieval"]) == 4
+    assert collections.cut(small) == small
+
+
+def test_training_triples_and_titles_get_the_nearest_other_documents_as_negatives(real):
+    c = real_of(real, wiki="clirmatrix")
+    mined, bm25 = collections.mine(c), baselines.BM25(c["train"]["docs"])
+    data.validate(mined)
+    assert {len(negatives) for *_, negatives in mined["train"]["triples"]} <= set(range(1, 9))
+    assert mined["train"]["triples"] == [(q, d, bm25.negatives(c["train"]["queries"][q], {d}, 8))
+                                         for q, d, _ in c["train"]["triples"]]
+    titles, bm25 = c["wiki"]["titles"]["swa"], baselines.BM25(c["wiki"]["docs"])
+    assert mined["wiki"]["negatives"]["swa"] == {d: bm25.negatives(titles[d], {d}, 8) for d in titles}
+    assert collections.mine(mined)["train"] == mined["train"]            # what brings some keeps them
+
+
+# --------------------------------------------------------------------------------------------- commands
+def prepare(*argv):
+    return collections.main(["prepare", *map(str, argv)])
+
+
+def test_preparing_twice_gives_the_same_bytes_whatever_the_hash_seed(tmp_path, real):
+    for seed in ("0", "1"):
+        argv = ["prepare", "real", "--mirror", real, "--wiki", "clirmatrix", "--out", tmp_path / seed]
+        subprocess.run([sys.executable, "-m", "study.collections", *argv], cwd=ROOT, check=True,
+                       capture_output=True, env=os.environ | {"PYTHONHASHSEED": seed})
+    first = tree(tmp_path / "0")
+    assert first == tree(tmp_path / "1") and len(first) == 41
+    for name in ("train/triples.tsv", "wiki/swa.triples.tsv"):
+        assert first[name].splitlines()[0].count(b"\t") > 1              # query, positive, its negatives
+
+
+@pytest.mark.parametrize("argv, message", [
+    (["real", "--langs", "swa,xx"], "unknown language 'xx'; the real profile has swa hau"),
+    (["real", "--langs", "swa", "yor"], "yor: no AfriQA test questions found in"),
+    (["real", "--langs", "es"], "es: no XQuAD-R test questions found in"),
+    (["real", "--mirror", "nowhere"], "MIRROR=nowhere: no such folder"),
+    (["real", "--mirror", "EMPTY"], "no training questions, or no tests and bitext, in"),
+    (["real", "--squad"], "squad: train-v1.1.json not found"),
+    ({"lafand-mt/en-swa/train.swa": "one\n"}, "not aligned: .*en has 132 lines, .*swa has 1 lines"),
+    ({"lafand-mt/en-swa/train.swa": b"ok\n\xff\n"}, "train.swa:2: byte 0xff at position 1 is not UTF-8"),
+    ({"xquad-r/de.json": "{"}, "de.json:1: not JSON"), ({"xquad-r/en.json": ""}, "en.json:1: not JSON"),
+    ({"ntrex/DOCUMENT_IDS.tsv": "x\n"}, "not aligned: .*DOCUMENT_IDS.tsv has 1 lines"),
+    ({"afriqa/gold_passages/swa/gold_span_passages.afriqa.swa.en.test.json": "x"}, "test.json:1: not JSON")])
+def test_a_command_that_fails_prints_one_line_and_writes_nothing(tmp_path, real, capsys, argv, message):
+    damaged, argv = (argv, ["real"]) if isinstance(argv, dict) else ({}, argv)
+    shutil.copytree(real, tmp_path / "m")
+    for name, content in damaged.items():
+        make(tmp_path / "m", name, content)
+    argv = [str(tmp_path / "empty") if x == "EMPTY" else x for x in argv]
+    (tmp_path / "empty").mkdir()
+    argv += [] if "--mirror" in argv else ["--mirror", tmp_path / "m"]
+    assert prepare(*argv, "--out", tmp_path / "out") == 2
+    err = capsys.readouterr().err
+    assert re.match("error: .*" + message, err) and err.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "m"]
+
+
+def test_show_prints_pairs_links_and_queries(tmp_path, capsys):
+    data.write_collection(tiny(), tmp_path / "out")
+    assert collections.main(["show", str(tmp_path / "out"), "--lang", "sw", "-n", "1"]) is None
+    out = capsys.readouterr().out
+    assert "a cat\npaka\n    cat = paka\n" in out and "sw: 1 queries, 2 documents" in out
+    assert "  q  a?  (a?)\n      d1  a\n" in out
+    for folder, lang, message in (("out", "fi", "no language 'fi'"), ("x", "sw", "json: no such file")):
+        assert collections.main(["show", str(tmp_path / folder), "--lang", lang]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_mini_is_asked_for_its_collection(tmp_path, capsys, monkeypatch):
+    asked = []
+    monkeypatch.setattr(mini, "collection", lambda **options: asked.append(options) or tiny())
+    prepare("mini", "--out", tmp_path / "a", "--langs", "sw,so", "--seed", 7, "--smoke")
+    assert "sw Swahili: sw 1 queries, 2 documents; mini 2 pairs" in capsys.readouterr().out
+    collections.main(["show", "mini", "--lang", "sw", "-n", "1"])
+    assert asked == [{"seed": 7, "langs": ["sw", "so"], "smoke": True}, {"seed": 1, "langs": ["sw"]}]
+    assert "cat = paka" in capsys.readouterr().out
+    data.write_collection(tiny(), tmp_path / "b")
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+
+
+def test_langs_are_read_with_spaces_and_commas(tmp_path, real):
+    for i, words in enumerate([["swa", "de"], ["swa,de"], ["de swa"], ["de,", "swa"]]):
+        prepare("real", "--mirror", real, "--out", tmp_path / str(i), "--langs", *words)
+        assert [*data.load_manifest(tmp_path / str(i))["langs"]] == ["swa", "de"]
+
+
+# ------------------------------------------------------------------------- with the published files
+@pytest.mark.skipif(not REAL, reason="set MIRROR to a folder with the publishers' files")
+def test_the_published_files_have_the_counts_we_know():
+    c = real_of(REAL)
+    rows, docs, train = counts(c), c["docs"], c["train"]
+    known = {"swa": (295, 29980), "hau": (300, 3013), "ibo": (409, 6644), "twi": (486, 3335),
+             "zul": (325, 3477), "de": (1190, 1783)}
+    for lang in set(known) & set(c["langs"]):
+        queries = {len(t["queries"]) for t in c["tests"] if t["lang"] == lang}
+        assert (queries, c["langs"][lang]["pairs"]) == ({known[lang][0]}, known[lang][1]), lang
+    if "de" in c["langs"]:
+        assert len(docs["xquad.paragraphs"]) == 240 and len(docs["xquad.sentences"]) == 1180
+    if rows["afriqa yor test"].get("note"):
+        assert [len(docs["afriqa"]), len(train["triples"]), len(train["dev_queries"])] == [5108, 3125, 200]
+    assert rows["afriqa kin train"]["skipped"] == {"empty context": 45}
+    data.validate(collections.cut(collections.mine(c)))
