@@ -101,7 +101,7 @@ def mask_tokens(ids, mask, vocab, mask_id, special, generator):
 
 
 def pretrain(args):
-    """A small BERT from scratch on DATA/pretrain.txt, tokenizer included."""
+    """A small BERT from scratch on DATA/pretrain.txt, tokenizer included: DEVIATION 1."""
     from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
     manifest, part = data.load_manifest(args.data), open_experiment(args.out, args)
     if part is None:
