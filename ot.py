@@ -1,549 +1,390 @@
 # SPDX-License-Identifier: MIT
 """Entropic optimal transport between two sets of token vectors: batched, masked, in one file.
 
-Given the vectors of two sentences, `sinkhorn` finds how much of each token of one belongs to each token of
-the other: a soft alignment. Its cost is the distillation loss of OPTICAL (Huang, Yu, Allan, WSDM 2023,
-arXiv 2301.12566). A batch holds problems of any lengths side by side: a point whose marginal is 0 is padding
-and changes nothing, whatever lies in its cost cells.
+`sinkhorn` finds how much of each token of one sentence belongs to each token of another; its cost is the loss
+of OPTICAL (Huang, Yu, Allan, WSDM 2023, arXiv 2301.12566). A batch holds problems of any lengths: a point of
+marginal 0 is padding, whatever lies in its cost cells. A single problem goes without the dimension B.
 
-Needs: torch >= 2.9 (`exact` also scipy). Imports nothing else from this repository. Runs on a CPU or with
-CUDA; Apple's GPUs have no float64.
+Needs: torch >= 2.4 (`exact` also scipy), a CPU or CUDA. Imports nothing else from this repository.
 Check a copy: `python -m doctest ot.py`. See it work: `python ot.py`.
 N.B. `import ot` is also the POT package: rename this file if you use both.
 
-Letters: B problems, N and M points a side, H vector width; C cost, P plan, a and b marginals (the mass of
-each point), f and g potentials and epsilon the temperature (both in units of the cost; epsilon = POT's `reg`
-= GeomLoss's `blur**p`), alpha and beta the scalings.
+B problems, J of them under way, of N and M points of width H; cost C, plan P, marginals a and b (mass of each
+point), potentials f and g and temperature epsilon (in units of the cost; POT's `reg`, GeomLoss's `blur**p`),
+kernel K, scalings u and v. All at mass 1; at mass m a plan is m times that.
 
-(1) cost        C_ij = 1 - cos(x_i, y_j)
-(2) problem     P = argmin <C, P> + epsilon KL(P | a b')  over P >= 0 with P 1 = a, P' 1 = b
-(3) solution    P_ij = a_i b_j exp((f_i + g_j - C_ij) / epsilon)                      Cuturi 2013, Lemma 2
-(4) log domain  f_i = -epsilon log sum_j b_j exp((g_j - C_ij) / epsilon), then g likewise, and again
-(5) kernel      K = the right side of (3) at some f and g; alpha = a / (K beta), beta = b / (K' alpha), and
-                again; P = diag(alpha) K diag(beta)                                   Cuturi 2013, Alg. 1
-                over-relaxed: each scaling goes omega times as far, 1 < omega < 2  Thibault et al. 2021
-(6) Newton      (diag(P 1) - P diag(1 / b) P') d = a - P 1, then alpha *= exp(d)      Brauer et al. 2017
-(7) loss        <P, C>, P held constant
-(8) proximal    P <- diag(u) (P * exp(-C / step)) diag(v), u and v by one pass of (5) Xie et al. 2020, Alg. 1
-(9) unbalanced  (2) with + rho KL(P 1 | a) + rho KL(P' 1 | b) for the constraints     Chizat et al. 2018
-
-exp(-C / epsilon) leaves float32 once C / epsilon passes 87: for cosine costs (0 to 2) at epsilon near 0.02.
-And (5) takes 10 passes at epsilon 0.1 between unrelated sentences, hundreds between near copies, at 0.05
-often thousands. So `sinkhorn` begins with (5), at a higher epsilon where the given one is out of range,
-goes through (4) where the scalings leave their range, over-relaxes (5) where that saves passes, and takes a
-step of (6) where it would be slow still.
+(4) cost        C_ij = 1 - cos(x_i, y_j)
+(5) problem     P = argmin <C, P> + epsilon KL(P | a b')  over P >= 0 with P 1 = a, P' 1 = b
+(11) solution   P_ij = a_i b_j exp((f_i + g_j - C_ij) / epsilon)                      Cuturi 2013, Lemma 2
+(12) log domain  f_i = -epsilon log sum_j b_j exp((g_j - C_ij) / epsilon), then g likewise, and again
+(13) kernel     K_ij = exp((f_i + g_j - C_ij) / epsilon) at some f and g; u = a / (K v), v = b / (K' u), and
+                again, each goes OMEGA times as far; P = diag(u) K diag(v)   Cuturi 2013, Thibault et al. 2021
+(14) Newton     (diag(P 1) - P diag(1 / b) P') d = a - P 1, then u *= exp(d)          Brauer et al. 2017
 """
 import contextlib
 import math
+import threading
 import warnings
 from typing import NamedTuple
 
 import torch
 
-LIMIT = 20.0     # largest |log scaling| before (5) goes through (4) again
-LOST = -67.0     # log of the least kernel entry kept: times e^-20 still normal in float32, times e^40 nothing
-CACHE = 1 << 18  # kernel entries a CPU works on together: 1 MB, and 1 MB transposed
-RELAXED = 1.75   # most over-relaxation of (5): where more would be right, a Newton step is done sooner
-PATIENCE = 30    # a Newton step must save this many passes of (5); it costs about as much as 50
+LIMIT, RANGE = 40.0, 67.0   # most (C_ij - C_kl) / epsilon for (13), and most |log K|, with room in float32
+OMEGA, PATIENCE = 1.25, 30  # over-relaxation, 1.3 times; passes that a step of (14) must save, 1.5 to 5 times
+_lock, _settings = threading.Lock(), []
+_knobs = [(torch.backends.cuda.matmul, "allow_tf32", False)]
+if hasattr(torch.backends.cuda.matmul, "fp32_precision"):  # torch >= 2.9
+    _knobs = [(on.matmul, "fp32_precision", "ieee") for on in (torch.backends.cuda, torch.backends.mkldnn)]
 
 
 class Transport(NamedTuple):
     """A batch of plans and how well they meet their marginals."""
-    plan: torch.Tensor         # (B, N, M) P, 0 on padding
-    f: torch.Tensor            # (B, N) potentials of equation (3), 0 on padding
-    g: torch.Tensor            # (B, M)
-    error: torch.Tensor        # (B,) the larger of |P 1 - a|_1 and |P' 1 - b|_1, of this very plan
-    converged: torch.Tensor    # (B,) bool
-    iterations: torch.Tensor   # (B,) int64, passes over the cost taken (Newton steps come on top)
+    plan: torch.Tensor        # (B, N, M) P, 0 on padding
+    f: torch.Tensor           # (B, N) potentials of equation (11), 0 on padding
+    g: torch.Tensor           # (B, M)
+    error: torch.Tensor       # (B,) the larger of |P 1 - a|_1 and |P' 1 - b|_1, at mass 1
+    converged: torch.Tensor   # (B,) bool
+    iterations: torch.Tensor  # (B,) int64, passes of (13); of (12) in `unbalanced` and `ipot`
 
 
 @contextlib.contextmanager
 def _full_precision(device):
-    """No autocast and no TF32 or bfloat16 products inside; the caller's settings come back after."""
-    knobs = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
-    before = [knob.fp32_precision for knob in knobs]
+    """No autocast, TF32 or bfloat16 products. The last thread out restores what the first one in found."""
+    with _lock:
+        _settings.append([getattr(unit, name) for unit, name, _ in _knobs])
+        for knob in _knobs:
+            setattr(*knob)
     try:
-        for knob in knobs:
-            knob.fp32_precision = "ieee"
         with torch.autocast(device.type, enabled=False):
             yield
     finally:
-        for knob, value in zip(knobs, before):
-            knob.fp32_precision = value
-
-
-def _wide(t):
-    """float64 stays, everything else is computed in float32."""
-    return t if t.dtype == torch.float64 else t.float()
-
-
-# ---------------------------------------------------------------------------------------------------- costs
-
-def _points(x, y):
-    """x (B, N, H) and y (B, M, H), checked, in float32 at least."""
-    if x.dim() != 3 or y.dim() != 3 or x.shape[0] != y.shape[0] or x.shape[2] != y.shape[2]:
-        raise ValueError(f"x and y must be (B, N, H) and (B, M, H), not {tuple(x.shape)}, {tuple(y.shape)}")
-    return _wide(x), _wide(y)
+        with _lock:
+            before = _settings.pop()  # of all but the first, full precision
+            for (unit, name, _), value in zip(_knobs, [] if _settings else before):
+                setattr(unit, name, value)
 
 
 def cosine_cost(x, y):
-    """Cosine cost (1) between two batches of point sets, in float32 also under autocast.
-
-    Args: x (B, N, H), y (B, M, H), any float dtype, any length; a zero vector is at cost 1 from everything.
-    Returns (B, N, M), between 0 and 2, float32 (float64 for float64). The gradient flows to x and y.
-
+    """Cosine cost (4), (B, N, M), 0 to 2, of x (B, N, H) and y (B, M, H), in float32 at least; to 0 it is 1.
     >>> cosine_cost(torch.tensor([[[3., 0.]]]), torch.tensor([[[0., 1.], [1., 0.], [-5., 0.]]]))
     tensor([[[1., 0., 2.]]])
     """
     with _full_precision(x.device):
-        x, y = (torch.nn.functional.normalize(p, dim=-1) for p in _points(x, y))
-        return 1 - torch.bmm(x, y.transpose(1, 2))  # (B, N, M)
+        x, y = _points(x, y)
+        lengths = (torch.linalg.vector_norm(p, dim=-1, keepdim=True) for p in (x, y))
+        x, y = (p / torch.where(n > 1e-12, n, 1.0) for p, n in zip((x, y), lengths))  # 1: a bounded gradient
+        return 1 - x @ y.mT
 
 
 def sqeuclidean_cost(x, y):
-    """Squared Euclidean cost |x_i - y_j|^2, else as `cosine_cost`; between unit vectors twice that cost.
-
-    >>> sqeuclidean_cost(torch.tensor([[[0., 0.]]]), torch.tensor([[[3., 4.], [1., 0.]]]))
-    tensor([[[25.,  1.]]])
-    """
+    """Squared Euclidean cost |x_i - y_j|^2, else as `cosine_cost`; between unit vectors twice that cost."""
     with _full_precision(x.device):
         x, y = _points(x, y)
-        return (x * x).sum(2).unsqueeze(2) + (y * y).sum(2).unsqueeze(1) - 2 * torch.bmm(x, y.transpose(1, 2))
+        centre = torch.cat([x, y], -2).detach().nan_to_num(0, 0, 0).mean(-2, True)  # (B, 1, H)
+        x, y = x - centre, y - centre  # far from the origin the next line would cancel
+        return ((x * x).sum(-1, True) + (y * y).sum(-1, True).mT - 2 * x @ y.mT).clamp(min=0)
 
 
-# ------------------------------------------------------------------------------------------------ marginals
+def _points(x, y):
+    """x (B, N, H) and y (B, M, H), checked, in float32 at least."""
+    if x.dim() not in (2, 3) or x[..., :1, :].shape != y[..., :1, :].shape:
+        raise ValueError(f"x and y must be (B, N, H) and (B, M, H), not {tuple(x.shape)}, {tuple(y.shape)}")
+    return (p.to(torch.promote_types(p.dtype, torch.float32)) for p in (x, y))
+
 
 def uniform_marginal(mask):
-    """Equal mass on every real point: mask (B, N) bool, True for real -> (B, N) float32, each row sums to 1.
-
-    A row that is all padding gives zeros.
-
-    >>> uniform_marginal(torch.tensor([[True, True, False], [False, False, False]]))
-    tensor([[0.5000, 0.5000, 0.0000],
-            [0.0000, 0.0000, 0.0000]])
-    """
-    if mask.dim() != 2 or mask.dtype != torch.bool:
-        raise ValueError(f"mask must be (B, N) bool, not {tuple(mask.shape)} {mask.dtype}")
-    mask = mask.float()
-    return mask / mask.sum(1, keepdim=True).clamp(min=1)
+    """Equal mass on every real point: mask (B, N), True or 1 for real -> (B, N) float32, of sum 1, or 0."""
+    if mask.dtype != torch.bool and not bool(((mask == 0) | (mask == 1)).all()):
+        raise ValueError(f"mask must be of True and False or of 1 and 0, not {mask}")
+    return mask.float() / mask.float().sum(-1, True).clamp(min=1)
 
 
 def weighted_marginal(weights, mask):
-    """Mass in proportion to weights (B, N) >= 0, such as idf or norms, where mask (B, N); all 0: uniform.
-
-    >>> weighted_marginal(torch.tensor([[3., 1., 9.]]), torch.tensor([[True, True, False]]))
-    tensor([[0.7500, 0.2500, 0.0000]])
-    """
+    """Mass in proportion to weights (B, N) >= 0, such as idf or norms, where mask (B, N); all 0: uniform."""
     even = uniform_marginal(mask)
-    if weights.shape != mask.shape:
-        raise ValueError(f"weights {tuple(weights.shape)} and mask {tuple(mask.shape)} must have one shape")
-    weights = torch.where(mask, _wide(weights.detach()), 0.0)
-    if not bool(((weights >= 0) & weights.isfinite()).all()):
-        raise ValueError("weights must be finite and not negative on real points")
-    total = weights.sum(1, keepdim=True)  # (B, 1)
-    return torch.where(total > 0, weights / total.clamp(min=1e-35), even.to(total.dtype))
+    if weights.shape != mask.shape or bool(((even > 0) & ~((weights >= 0) & (weights < math.inf))).any()):
+        raise ValueError("weights must be finite and not negative on real points, of the shape of mask")
+    weights = torch.where(even > 0, weights.detach().to(torch.promote_types(weights.dtype, even.dtype)), 0.0)
+    weights = weights / weights.amax(-1, True)  # at most 1: no sum overflows; NaN where all are 0
+    return torch.where(weights.isnan(), even.to(weights), weights / weights.sum(-1, True))
 
 
-# ------------------------------------------------------------------------------------------------ the solver
-
-@torch.no_grad()
-def sinkhorn(cost, a, b, epsilon=0.1, max_iter=1000, tol=1e-5, check_every=10, method="auto", init=None,
-             anneal=None, warn=True):
-    """Entropic optimal transport, problem (2), for a batch of problems of any lengths.
-
-    Args:
-      cost: (B, N, M), finite between real points. float64 is solved in float64, any other dtype in float32.
-      a, b: (B, N), (B, M), >= 0, of equal mass; 0 marks padding. No mass on one side: plan 0, error 0.
-      epsilon: temperature, in units of the cost. 0.1 suits cosine costs: sharp, and a few passes do.
-      max_iter: most passes of (4) or (5).
-      tol: a problem is done when `error`, the L1 error of its marginals, is at most this (at mass 1).
-      check_every: passes between looks at the error, the only places where the host waits for a GPU.
-      method: "auto"; "kernel", (5) alone, refused where it is out of range; "log", (4) alone.
-      init: (f, g) to start from, such as an earlier Transport's.
-      anneal: factor in (0, 1): begin at epsilon = range of the cost, times this every check_every passes.
-        None: "auto" does so, with 0.5, for problems out of the range of (5).
-      warn: one UserWarning if a problem ends unconverged.
-    Returns a Transport, without gradient: see `transport_loss`. Each problem stops on its own error and costs
-    nothing from soon after, so its plan does not depend on its neighbours. Inputs are not changed.
-    Raises ValueError for shapes, marginals, costs and options that make no problem.
-
-    At epsilon 1, two points a side, cost 0 on the diagonal and 1 off it: P_11 / P_12 = e by (3), and each row
-    sums to 1/2, so P_11 = e / (2 (1 + e)) = 0.3655:
-
-    >>> C, half = torch.tensor([[[0., 1.], [1., 0.]]]), torch.tensor([[0.5, 0.5]])
-    >>> sinkhorn(C, half, half, epsilon=1.0).plan
-    tensor([[[0.3655, 0.1345],
-             [0.1345, 0.3655]]])
-    """
-    if not min(epsilon, tol, max_iter, check_every) > 0 or not 0 < (anneal or 0.5) < 1:
-        raise ValueError(f"epsilon, tol, max_iter and check_every must be > 0, anneal in (0, 1), not "
-                         f"{epsilon}, {tol}, {max_iter}, {check_every}, {anneal}")
-    if method not in ("auto", "kernel", "log"):
-        raise ValueError(f"method must be auto, kernel or log, not {method!r}")
-    with _full_precision(cost.device):
-        C, a, b, low, high = _prepare(cost, a, b, 2 * LIMIT * epsilon)
-        B, N, M = C.shape
-        far = (high - low > 2 * LIMIT * epsilon).flatten()  # (B,) out of the plain kernel's range
-        if method == "kernel" and bool(far.any()):
-            raise ValueError(f"method kernel needs costs within {2 * LIMIT:g} epsilon of each other, not "
-                             f"{float((high - low).max()):.3g} apart at epsilon {epsilon:g}; use auto or log")
-        if anneal is None and init is None and method == "auto":
-            warm, anneal = far, 0.5
-        else:
-            warm = torch.full_like(far, anneal is not None)  # (B,) these start at a higher epsilon
-        hotter = (high - low).clamp(min=epsilon) / (anneal or 1.0)  # (B, 1, 1)
-        f, g = low.expand_as(a), torch.zeros_like(b)
-        if init is not None:
-            f, g = (p.to(C).view(B, 1, -1) for p in init)
-        # Padding has a = 0 and zeros in K: aa = 1 there makes its scaling 1 / 0, clamped, and not 0 / 0.
-        s = dict(C=C, a=a, b=b, f=torch.where(a > 0, f, 0.0), g=torch.where(b > 0, g, 0.0),
-                 epsilon=torch.where(warm[:, None, None], hotter, epsilon),
-                 alpha=torch.ones_like(a), beta=torch.ones_like(b), aa=a + (a == 0), bb=b + (b == 0),
-                 omega=torch.ones_like(low), tame=~warm, patience=torch.full_like(low, PATIENCE).flatten(),
-                 live=torch.ones_like(far), number=torch.arange(B, device=C.device))
-        s["K"] = _exponent(C, a, b, s["f"], s["g"], s["epsilon"]).exp_()
-        s["KT"] = s["K"].transpose(1, 2).contiguous()  # (B, M, N): beta KT is 3 times as fast as K beta
-        stale = far | warm | (init is not None) | (method == "log")  # (B,) to go through (4) next
-        plan, F, G, iterations = (torch.empty_like(t) for t in (C, a, b, s["number"]))
-        logs, passes, left = check_every if method == "log" else 1, 0, B
-        while left > 0:
-            steps = min(check_every, max_iter - passes)
-            passes += steps
-            _log_passes(s, stale.nonzero().flatten(), min(logs, steps), epsilon, anneal or 1.0)
-            error, rate, hot = _kernel_passes(s, 0 if method == "log" else steps)
-            stale = (s["epsilon"] > epsilon * (1 + 1e-6)).flatten()  # not yet annealed
-            done = (error <= 0.95 * tol) & ~stale
-            stale |= hot | (method == "log")
-            if passes >= max_iter:  # annealing or clamped, it is no plan yet: one pass of (4) makes it one
-                if method != "log":
-                    _log_passes(s, (stale & ~done).nonzero().flatten(), 1, epsilon, 0.0)
-                done = torch.ones_like(done)
-            j = (done & s["live"]).nonzero().flatten()
-            if len(j):
-                n, left = s["number"][j], left - len(j)
-                if len(j) == B:
-                    plan = _plan(s, slice(None))  # the usual case: in place, a slice being a view
-                else:
-                    plan[n] = _plan(s, j)
-                F[n], G[n] = _potentials(s, j)
-                iterations[n] = passes
-                if left == 0:
-                    break
-                s["live"] &= ~done
-                if left < 0.75 * len(done):  # moving the others together pays
-                    rest = s["live"].nonzero().flatten()
-                    s = {name: t.index_select(0, rest) for name, t in s.items()}
-                    error, rate, stale = error[rest], rate[rest], stale[rest]
-            stale &= s["live"]
-            if method == "auto":
-                rate = _relax(s, rate, stale).clamp(1e-3, 0.999)
-                need = (error / (0.95 * tol)).log() / -rate.log()  # passes
-                _newton(s, ((need > s["patience"]) & s["live"] & ~stale).nonzero().flatten())
-        F, G = torch.where(a > 0, F, 0.0), torch.where(b > 0, G, 0.0)
-        return _report("sinkhorn", plan, F, G, a, b, tol, iterations, warn)
-
-
-def _prepare(cost, a, b, reach):
-    """Checked C, a (B, 1, N), b (B, 1, M) and the least and largest cost (B, 1, 1) of each problem."""
-    if cost.dim() != 3 or cost.shape[1] * cost.shape[2] == 0:
-        raise ValueError(f"cost must be (B, N, M) with N, M >= 1, not {tuple(cost.shape)}")
-    B, N, M = cost.shape
-    if a.shape != (B, N) or b.shape != (B, M):
-        raise ValueError(f"a and b must be {(B, N)} and {(B, M)} for cost {(B, N, M)}, "
-                         f"not {tuple(a.shape)} and {tuple(b.shape)}")
-    C = _wide(cost.detach())
+def _prepare(cost, a, b, reach=-1.0, balanced=True, **options):
+    """Options and batch, checked: finite C (B, N, M); a (B, 1, N) and b (B, 1, M), of sum 1 if `balanced`;
+    the plan's mass (B, 1, 1); least cost (B, 1, N) and range (B, 1, 1), or 0 and None if within `reach`."""
+    for name, value in options.items():
+        whole = name in ("max_iter", "check_every", "inner") and value != int(value)
+        if not 1e-30 <= value <= 1e30 or whole or name == "anneal" and value >= 1:
+            raise ValueError(f"{name} must be finite and > 0, a count whole, anneal < 1 or None, not {value}")
+    cost, a, b = (t[None] if cost.dim() == 2 else t for t in (cost, a, b))
+    B, N, M = cost.shape if cost.dim() == 3 else (0, 0, 0)
+    if N * M == 0 or a.shape != (B, N) or b.shape != (B, M) or cost.device.type == "mps":
+        raise ValueError("cost must be (B, N, M), not empty, a and b must be (B, N), (B, M), on CPU or CUDA, "
+                         f"not {tuple(cost.shape)}, {tuple(a.shape)}, {tuple(b.shape)}, {cost.device}")
+    C = cost.detach() if cost.dtype == torch.float64 else cost.detach().float()
     a, b = a.detach().to(C).unsqueeze(1), b.detach().to(C).unsqueeze(1)
-    mass, other = a.sum(2, keepdim=True), b.sum(2, keepdim=True)  # (B, 1, 1)
-    void = (mass == 0) | (other == 0)
-    fair = (a >= 0).all(2) & (b >= 0).all(2) & (void | ((mass - other).abs() <= 1e-4 * mass)).squeeze(2)
-    low, high = C.amin((1, 2), keepdim=True), C.amax((1, 2), keepdim=True)
-    wild = ~(high - low <= reach)  # perhaps only on padding; true for NaN
-    fair_all, any_wild = torch.stack([fair.all(), wild.any()]).tolist()
-    if not fair_all:
-        i = int((~fair).nonzero()[0, 0])
-        raise ValueError(f"problem {i}: marginals must be >= 0 and of equal mass, not of mass "
-                         f"{float(mass[i]):.6g} and {float(other[i]):.6g}")
-    a, b = torch.where(void, 0.0, a), torch.where(void, 0.0, b)
-    if any_wild:  # padding may hold anything: give it the least real cost
-        real = (a > 0).transpose(1, 2) & (b > 0)  # (B, N, M)
-        low = torch.where(wild, torch.where(real, C, math.inf).amin((1, 2), keepdim=True), low)
-        high = torch.where(wild, torch.where(real, C, -math.inf).amax((1, 2), keepdim=True), high)
-        low, high = torch.where(void, 0.0, low), torch.where(void, 0.0, high)
-        C = torch.where(real | ~wild, C, low)
-        finite = (high - low).isfinite().flatten()
-        if not bool(finite.all()):
-            raise ValueError(f"problem {int((~finite).nonzero()[0])}: NaN or infinite cost on real points")
-    return C, a, b, low, high
+    mass, other = a.sum(2, True), b.sum(2, True)
+    ends = [a.amin(), b.amin(), -(other / mass - 1).abs().amax(), C.amin(), -C.amax()] if B else [a.sum() - 1]
+    if all(x >= least for x, least in zip(torch.stack(ends).tolist(), (0, 0, -0.01, -reach / 1e3, -reach))):
+        return C, a / mass, b / other, mass, torch.zeros_like(a), None  # the usual case, which is in haste
+    void, real = (mass == 0) | (other == 0), (a > 0).mT & (b > 0)  # (B, 1, 1), (B, N, M)
+    fair = (a >= 0).all(2, True) & (b >= 0).all(2, True) & (mass + other < math.inf)  # NaN is not
+    fair &= void | ((mass - other).abs() <= (0.01 * mass if balanced else 1e38))
+    fair &= (~real | (C.abs() <= 1e30 * options.get("epsilon", 1.0))).all(2, True).all(1, True)
+    if not bool(fair.all()):
+        k = int(fair.flatten().int().argmin())
+        raise ValueError(f"problem {k}: marginals must be finite, >= 0, of equal mass (to 1%), not "
+                         f"{float(mass[k]):.6g} and {float(other[k]):.6g}; costs finite, under 1e30 epsilon")
+    least = torch.where(void, 0.0, torch.where(real, C, math.inf).amin((1, 2), True))
+    C, low = torch.where(real, C, least), torch.where((a > 0) & ~void, least, 0.0)  # padding holds anything
+    a, b = (torch.where(void, 1 / p.shape[2], p / m if balanced else p) for p, m in ((a, mass), (b, other)))
+    return C, a, b, torch.where(void, 0.0, mass if balanced else 1.0), low, (C - least).amax((1, 2), True)
 
 
-def _exponent(C, a, b, f, g, epsilon):
-    """log of equation (3): -inf on padding."""
-    S = (f / epsilon + a.log()).transpose(1, 2) + (g / epsilon + b.log())  # (B, N, M)
-    return S.addcmul_(C, epsilon.reciprocal(), value=-1)
-
-
-def _plan(s, j):
-    """P of problems j by (5)."""
-    return s["K"][j].mul_(s["alpha"][j].transpose(1, 2)).mul_(s["beta"][j])  # (J, N, M)
-
-
-def _potentials(s, j):
-    """f and g with the scalings folded in."""
-    return (s[p][j] + s["epsilon"][j] * s[q][j].log() for p, q in (("f", "alpha"), ("g", "beta")))
-
-
-def _log_passes(s, j, steps, floor, factor=1.0):
-    """For problems j lower epsilon by `factor`, pass `steps` times through (4), rebuild the kernel there."""
-    if len(j) == 0:
-        return
-    C, a, b = s["C"][j], s["a"][j], s["b"][j]
-    f, g = _potentials(s, j)
-    epsilon = (s["epsilon"][j] * factor).clamp(min=floor)
-    S = _exponent(C, a, b, f, g, epsilon)
-    for _ in range(steps):
-        d = torch.where(a > 0, a.log() - S.logsumexp(2).unsqueeze(1), 0.0)  # (J, 1, N)
-        f, S = f + epsilon * d, S + d.transpose(1, 2)
-        d = torch.where(b > 0, b.log() - S.logsumexp(1).unsqueeze(1), 0.0)  # (J, 1, M)
-        g, S = g + epsilon * d, S + d
-    K = torch.nn.functional.threshold_(S, LOST, -math.inf).exp_()  # subnormal numbers are slow
-    for name, t in dict(f=f, g=g, epsilon=epsilon, K=K, KT=K.transpose(1, 2)).items():
-        s[name][j] = t
-    s["alpha"][j], s["beta"][j] = 1.0, 1.0
-
-
-def _kernel_passes(s, steps):
-    """`steps` passes of (5), relaxed. Returns error, its rate a pass, if a scaling is clamped: all (J,).
-
-    A clamped update is a shorter step uphill on the dual, never a wrong one. On a CPU the problems go through
-    in groups that stay in the cache for all their passes.
-    """
-    most, K = math.exp(LIMIT), s["K"]
-    group = max(1, CACHE // (K.shape[1] * K.shape[2])) if K.device.type == "cpu" else len(K)
-    parts = []
-    relaxed = bool((s["omega"] > 1).any())
-    names = ("alpha", "beta", "omega", "K", "KT", "a", "b", "aa", "bb")
-    for alpha, beta, omega, K, KT, a, b, aa, bb in zip(*(s[name].split(group) for name in names)):
-        rest, waa, wbb = 1 - omega, omega * aa, omega * bb
-        before = rows = torch.bmm(beta, KT)  # (J, 1, N)
-        for step in range(steps):
-            if step == steps // 2:
-                before = (alpha * rows - a).abs_().sum((1, 2))
-            if relaxed:  # scaling + omega (new scaling - scaling), in few operations
-                alpha = (alpha * rest).addcdiv_(waa, rows).clamp_(1e-30, most)
-                beta = (beta * rest).addcdiv_(wbb, torch.bmm(alpha, K)).clamp_(1e-30, most)
-            else:
-                alpha = (aa / rows).clamp_(max=most)
-                beta = (bb / torch.bmm(alpha, K)).clamp_(max=most)  # (J, 1, M)
-            rows = torch.bmm(beta, KT)
-        parts.append((alpha, beta, rows, torch.bmm(alpha, K), before))
-    alpha, beta, rows, columns, before = (torch.cat(t) if len(parts) > 1 else t[0] for t in zip(*parts))
-    error = (alpha * rows - s["a"]).abs_().sum((1, 2))
-    rate = (error / before) ** (1 / (steps - steps // 2)) if steps else torch.zeros_like(error)
-    error = torch.maximum(error, (beta * columns - s["b"]).abs_().sum((1, 2)))
-    hot = (((alpha >= most) | (alpha <= 1 / most)) & (s["a"] > 0)).any(2).squeeze(1)
-    hot |= (((beta >= most) | (beta <= 1 / most)) & (s["b"] > 0)).any(2).squeeze(1)
-    s["alpha"], s["beta"] = alpha, beta
-    return error, rate, hot
-
-
-def _relax(s, rate, stale):
-    """Set each problem's relaxation by the rate at which (5) converges; returns the rate to expect, (J,).
-
-    Near its end (5) is a Gauss-Seidel iteration of two blocks. At relaxation omega its error shrinks by
-    `rate` a pass, at 1 by q, where (rate + omega - 1)^2 = q omega^2 rate (Young 1954); at the best omega,
-    2 / (1 + sqrt(1 - q)), by omega - 1. A rate below that tells nothing of q. N.B. with q near 1 the error
-    grows at first, perhaps for ever: not so far (RELAXED), and never again where it shrank too slowly.
-    """
-    omega = s["omega"].flatten()
-    s["tame"] &= (omega == 1) | (rate < 0.9)
-    q = (rate + omega - 1) ** 2 / (omega**2 * rate)
-    best = torch.where(rate > omega - 1, 2 / (1 + (1 - q).clamp(min=0).sqrt()), omega)
-    best = torch.where(s["tame"] & ~stale & (best <= RELAXED), best, 1.0)
-    s["omega"] = best[:, None, None]
-    return torch.where(best > 1, best - 1, rate)
-
-
-def _newton(s, j):
-    """One Newton step (6) on f for problems j, at most a factor e^16; g follows by half a pass of (5).
-
-    The matrix is a graph Laplacian, built from positive sums only, with a a' added to fix the free constant.
-    It is near singular just where (5) is slow, hence float64. Each step makes the next one harder to get.
-    """
-    if len(j) == 0:
-        return
-    s["patience"][j] *= 1.1
-    s["omega"][j] = 1.0
-    P, a = _plan(s, j), s["a"][j].double()
-    W = torch.bmm(P / s["bb"][j], P.transpose(1, 2)).double()  # (J, N, N)
-    W.diagonal(dim1=1, dim2=2).zero_()
-    L = torch.baddbmm(W, a.transpose(1, 2), a, beta=-1)
-    L.diagonal(dim1=1, dim2=2).add_(W.sum(2) * (1 + 1e-12) + (a == 0).squeeze(1))
-    rest = a.transpose(1, 2) - P.sum(2, keepdim=True, dtype=torch.float64)  # (J, N, 1)
-    rest -= a.transpose(1, 2) * (rest.sum(1, keepdim=True) / a.sum(2, keepdim=True))
-    L, failed = torch.linalg.cholesky_ex(L)
-    d = torch.cholesky_solve(rest, L).transpose(1, 2)  # (J, 1, N)
-    d = torch.where(d.isfinite().all(2, keepdim=True) & (failed == 0)[:, None, None], d, 0.0)
-    d = d * (16 / d.abs().amax(2, keepdim=True).clamp(min=16))
-    most = math.exp(LIMIT)
-    alpha = (s["alpha"][j] * d.exp().to(s["alpha"])).clamp_(1 / most, most)
-    s["alpha"][j] = alpha
-    s["beta"][j] = (s["bb"][j] / torch.bmm(alpha, s["K"][j])).clamp_(max=most)
-
-
-def _report(name, plan, f, g, a, b, tol, passes, warn, settled=None):
-    """A plan's Transport, the error measured on the plan itself; one warning if a problem fell short."""
-    rows, columns = plan.sum(2) - a.squeeze(1), plan.sum(1) - b.squeeze(1)
-    error = torch.maximum(rows.abs().sum(1), columns.abs().sum(1))
-    converged = error <= tol if settled is None else settled  # (B,)
+def _report(solver, cost, plan, f, g, a, b, mass, passes, tol, warn, settled=None):
+    """The Transport, its error measured on the plan itself; one warning if a problem fell short."""
+    rows, columns = plan.sum(2).sub_(a.squeeze(1)), plan.sum(1).sub_(b.squeeze(1))
+    error = torch.maximum(rows.abs_().sum(1), columns.abs_().sum(1)).mul_(mass.flatten() > 0)
+    converged = error <= tol if settled is None else settled & (error < math.inf)  # a NaN is not
     if warn and not bool(converged.all()):
-        worst = float(error[~converged].max())
-        warnings.warn(f"{name}: {int((~converged).sum())} of {len(error)} problems not converged to tol "
-                      f"{tol:g}, worst error {worst:.1e}; raise max_iter, epsilon or tol", stacklevel=4)
-    passes = torch.as_tensor(passes, device=plan.device).expand(len(plan))
-    return Transport(plan, f.squeeze(1), g.squeeze(1), error, converged, passes)
+        many, worst = int((~converged).sum()), float(error[~converged].max())
+        warnings.warn(f"{solver}: {many} of {len(a)} problems not converged to tol {tol:g}, worst error "
+                      f"{worst:.1e}; raise max_iter, epsilon or tol", stacklevel=3)
+    found = plan.mul_(mass), f.squeeze(1), g.squeeze(1), error, converged, 0 * converged.long() + passes
+    return Transport(*found) if cost.dim() == 3 else Transport(*(t[0] for t in found))
 
 
-# ------------------------------------------------------------------------------------------- losses of a plan
+class _State(NamedTuple):
+    """J problems under way."""
+    number: torch.Tensor   # (J,) place in the caller's batch
+    C: torch.Tensor        # (J, N, M)
+    a: torch.Tensor        # (J, 1, N)
+    b: torch.Tensor        # (J, 1, M)
+    f: torch.Tensor        # (J, 1, N) 0 on padding
+    g: torch.Tensor        # (J, 1, M)
+    epsilon: torch.Tensor  # (J, 1, 1) not yet the one asked for while annealing
+    stale: torch.Tensor    # (J, 1, 1) bool: a pass of (12) is due, at a lower epsilon
+
+
+def sinkhorn(cost, a, b, epsilon=0.1, max_iter=1000, tol=1e-5, check_every=12, init=None, anneal=None,
+             warn=True, differentiable=False):
+    """Entropic optimal transport, problem (5), for a batch of problems of any lengths.
+    cost (B, N, M), finite between real points, is solved in float64 if it is that, else in float32; a (B, N)
+    and b (B, M) are >= 0, 0 on padding, of equal masses but for rounding (1%; a's holds). epsilon is in units
+    of the cost; 0.1 suits cosine costs. A problem ends at an error, at mass 1, of tol, or after max_iter
+    passes; 100 and 1e-4 do for a loss that is a mean. check_every passes the host waits for a GPU to look at
+    the error. init: (f, g) to start from, of an earlier Transport. anneal: factor in (0, 1): epsilon begins
+    at the range of the cost and goes down by it at each look; None: 0.5, for problems out of the range of
+    (13). warn: once, if any ends unconverged. differentiable: the gradient flows through the plan to cost, a
+    and b, exact at a converged plan; else it is constant, see `transport_loss`. No plan depends on its
+    neighbours. ValueError for what makes no problem.
+    Two points a side, cost 0 on the diagonal, 1 off it: by (11) P_11 / P_12 = e, P_11 = e / (2 (1 + e)):
+    >>> sinkhorn(torch.tensor([[0., 1.], [1., 0.]]), torch.ones(2) / 2, torch.ones(2) / 2, epsilon=1.0).plan
+    tensor([[0.3655, 0.1345],
+            [0.1345, 0.3655]])
+    """
+    factor, usual = 0.5 if anneal is None else anneal, anneal is None and init is None
+    C, p, q, mass, f, high = _prepare(cost, a, b, LIMIT * epsilon if usual else -1.0, epsilon=epsilon,
+                                      max_iter=max_iter, tol=tol, check_every=check_every, anneal=factor)
+    g, start, stale = torch.zeros_like(q), torch.full_like(mass, epsilon), mass < 0
+    if high is not None:
+        stale = (high > LIMIT * epsilon) | (not usual)
+        start = (stale * high / factor * (init is None or anneal is not None)).clamp(min=epsilon)
+    if init is not None:
+        if any(t.shape != m.shape or not bool(t.isfinite().all()) for t, m in zip(init, (a, b))):
+            raise ValueError("init must be finite potentials (f, g) of the shapes of a and b")
+        g = torch.where(q > 0, init[1].detach().to(q).view_as(q), 0.0)  # a pass of (12) makes f of it
+    s = _State(torch.arange(len(p), device=C.device), C, p, q, f, g, start, stale)
+    with _full_precision(C.device):
+        found = _run(s, high is not None, epsilon, int(max_iter), 0.95 * tol, int(check_every), factor)
+    found = _report("sinkhorn", cost, *found[:3], p, q, mass, found[3], tol, warn)
+    return found._replace(plan=_implicit(found.plan, cost, a, b, epsilon)) if differentiable else found
+
+
+def _run(s, any_stale, epsilon, max_iter, tol, check_every, factor):
+    """P, f, g, passes of all: Cuturi 2013, Alg. 1 (its r, c, M, lambda: a, b, C, 1 / epsilon), from s on."""
+    ended, passes = [], 0
+    while True:
+        steps, first = min(check_every, max_iter - passes), passes == 0 and not any_stale
+        passes += steps
+        if any_stale:  # the last block is at the epsilon asked for
+            lower = (s.epsilon * (factor if passes < max_iter else 0)).clamp(min=epsilon)
+            f, g = _log_pass(s.C, s.g, s.a, s.b, lower)
+            f, g = torch.where(s.stale & (s.a > 0), f, s.f), torch.where(s.stale & (s.b > 0), g, s.g)
+            s = s._replace(epsilon=torch.where(s.stale, lower, s.epsilon), f=f, g=g)
+        S = s.C * (-1 / epsilon) if first else (s.g - s.C).add_(s.f.mT).div_(s.epsilon)  # (J, N, M)
+        K = S.clamp_(-RANGE, RANGE).exp_()                                    # line 1
+        L = K if K.shape[1:].numel() >= 400 else K.mT.contiguous().mT         # as torch sums it sooner
+        a, b, u, v, rows = s.a, s.b, s.a, s.b, torch.bmm(s.b, K.mT)           # line 2, here for v
+        for step in range(steps):                                             # line 4: while u changes
+            if step == steps // 2:
+                half = u * rows
+            relaxed = step >= 2 and step not in (steps // 2 - 1, steps - 1)   # not where the error is taken
+            new = a / rows                                                    # line 5: a / (K v), or 0
+            u = u.lerp(new, OMEGA).relu_() if relaxed else new
+            new = b / torch.bmm(u, L)                                         # line 7: b / (K' u)
+            v = v.lerp(new, OMEGA).relu_() if relaxed else new
+            rows = torch.bmm(v, K.mT)
+        error = (u * rows).sub_(a).abs_().sum(2, True)  # (J, 1, 1)
+        cold = s.epsilon <= epsilon * (1 + 1e-6)
+        done = (error <= tol) & cold
+        left = len(done) - int(done.sum()) if passes < max_iter else 0  # the host waits
+        if left:
+            s = s._replace(stale=~done & ~(cold & (error < math.inf)))
+            rate = (error / half.sub_(a).abs_().sum(2, True)) ** (1 / (steps - steps // 2))
+            slow = (error * rate**PATIENCE > tol) & ~(done | s.stale)
+            any_stale, any_slow = torch.stack([s.stale.any(), slow.any()]).tolist()
+            if any_slow:
+                j = slow.flatten().nonzero().flatten()
+                u[j], v[j] = _newton(K[j], a[j], b[j], u[j], v[j])
+        s = s._replace(**{name: (w / m).log_().nan_to_num_(0, LIMIT / 2, -LIMIT / 2).mul_(s.epsilon).add_(p)
+                          for name, w, m, p in (("f", u, a, s.f), ("g", v, b, s.g))})
+        if left < max(1, len(done)):
+            out = s.f, s.g, K, u, v, s.number
+            if left:
+                j, rest = (m.flatten().nonzero().flatten() for m in (done, ~done))
+                out, s = [t[j] for t in out], _State(*(t[rest] for t in s))
+            ended.append((*out, torch.full_like(out[-1], passes)))
+        if not left:
+            f, g, K, u, v, number, passes = map(torch.cat, zip(*ended)) if len(ended) > 1 else ended[0]
+            found = (K * u.mT).mul_(v), f, g, passes
+            return [t[number.argsort()] for t in found] if len(ended) > 1 else found
+
+
+def _newton(K, a, b, u, v):
+    """u and v after a step (14), on the smaller side: 1, 0.3, 0.1 or 0 of it, as leaves the least error."""
+    if a.shape[2] > b.shape[2]:
+        return _newton(K.mT, b, a, v, u)[::-1]
+    start, v = u, b / torch.bmm(u, K)
+    P = K * u.mT * v
+    rest = a - P.sum(2).unsqueeze(1)
+    step, least = _laplace(P, a, b, rest).clamp(-16, 16).to(u), rest.abs().sum(2, True)
+    for part in (1.0, 0.3, 0.1):
+        new_u = start * (part * step).exp()
+        new_v = b / torch.bmm(new_u, K)
+        error = (new_u * torch.bmm(new_v, K.mT) - a).abs().sum(2, True)
+        u, v, least = (torch.where(error < least, *t) for t in ((new_u, u), (new_v, v), (error, least)))
+    return u, v
+
+
+def _log_pass(C, g, a, b, epsilon, slack=1.0):
+    """f (J, 1, N) and g (J, 1, M) by equation (12), finite on padding too; `slack` is of `unbalanced`."""
+    f = -slack * epsilon * ((g - C) / epsilon + b.log()).logsumexp(2).unsqueeze(1)
+    return f, -slack * epsilon * ((f.mT - C) / epsilon + a.log().mT).logsumexp(1).unsqueeze(1)
+
+
+def _laplace(P, a, b, rest):
+    """x (J, 1, N): (diag(P 1) - P diag(1 / b) P' + a a') x = rest, of (14), in float64; NaN if it fails."""
+    W = torch.bmm(P / (b + (b == 0)), P.mT).double()  # (J, N, N), of positive sums only
+    W.diagonal(dim1=1, dim2=2).zero_()
+    L = torch.baddbmm(W, a.double().mT, a.double(), beta=-1)  # a a' fixes the free constant
+    L.diagonal(dim1=1, dim2=2).add_(W.sum(2) * (1 + 1e-12) + (a == 0).squeeze(1))
+    L, failed = torch.linalg.cholesky_ex(L)
+    return torch.where((failed == 0)[:, None, None], torch.cholesky_solve(rest.double().mT, L).mT, math.nan)
+
+
+def _implicit(plan, cost, a, b, epsilon):
+    """The plan as a function of cost, a and b to first order: a step (14) from it, its matrix constant."""
+    if plan.shape[-2] > plan.shape[-1]:  # solve for the smaller side
+        return _implicit(plan.mT, cost.mT, b, a, epsilon).mT
+    C = torch.where(plan > 0, cost, 0.0).double().reshape(-1, *plan.shape[-2:])
+    a, b = (p.double().reshape(-1, 1, p.shape[-1]) for p in (a, b))
+    mass, P = a.sum(2, True), plan * ((C.detach() - C) / epsilon).exp()
+    a, b = a / (mass + (mass == 0)), b / b.sum(2, True).clamp(min=1e-300)
+    P = P / P.sum(1, True).clamp(min=1e-300) * b
+    P = P * _laplace(P.detach(), a.detach(), b.detach(), a - P.sum(2).unsqueeze(1)).exp().mT
+    return (mass * P / P.sum(1, True).clamp(min=1e-300) * b).to(plan).view_as(plan)
+
 
 def transport_loss(cost, plan):
-    """The transport cost <P, C> of each problem (7), with the plan held constant.
-
-    Args: cost (B, N, M) with gradient; plan (B, N, M), a Transport's. Returns (B,), at least float32.
-    The gradient with respect to the cost is P itself. At a converged `sinkhorn` plan that is the exact
-    derivative of the value of (2), <P, C> + epsilon KL(P | a b'), by the envelope theorem. It is not the
-    derivative of <P, C> as a function of C alone, in which the plan moves too. Padding gets exactly 0.
-
-    >>> transport_loss(torch.tensor([[[0., 1.], [1., 0.]]]), torch.tensor([[[0.4, 0.1], [0.1, 0.4]]]))
-    tensor([0.2000])
+    """The transport cost <P, C> of each problem, (B,), P held constant: the gradient by C is P. If converged
+    that is the derivative of the value of (5), by the envelope theorem, not of <P, C>, as P moves too.
+    >>> transport_loss(torch.tensor([[0., 1.], [1., 0.]]), torch.tensor([[0.4, 0.1], [0.1, 0.4]]))
+    tensor(0.2000)
     """
     if cost.shape != plan.shape:
         raise ValueError(f"cost {tuple(cost.shape)} and plan {tuple(plan.shape)} must have one shape")
-    plan = plan.detach()
-    return (torch.where(plan > 0, _wide(cost), 0.0) * plan).sum((1, 2))
+    return (torch.where(plan.detach() > 0, cost, 0.0) * plan.detach()).sum((-2, -1))
 
 
 def entropic_value(cost, plan, a, b, epsilon):
-    """The value of (2) at a converged plan, (B,); its gradient with respect to the cost, P, is exact."""
-    P = plan.detach()
-    KL = torch.xlogy(P, P).sum((1, 2)) - torch.xlogy(P.sum(2), a).sum(1) - torch.xlogy(P.sum(1), b).sum(1)
-    return transport_loss(cost, P) + epsilon * KL
+    """The value of (5) at a converged plan, (B,); its gradient with respect to the cost, P, is exact."""
+    cross = torch.xlogy(plan.detach().sum(-1), a).sum(-1) + torch.xlogy(plan.detach().sum(-2), b).sum(-1)
+    return transport_loss(cost, plan) - epsilon * (plan_entropy(plan) + cross)
 
 
 def plan_entropy(plan):
-    """-sum P log P of each plan, (B,), in nats: log(N M) if uniform, log N for a one-to-one alignment.
-
-    >>> plan_entropy(torch.tensor([[[0.5, 0.0], [0.0, 0.5]]]))
-    tensor([0.6931])
-    """
-    return torch.special.entr(plan.detach()).sum((1, 2))
+    """-sum P log P of each plan, (B,), in nats: log(N M) if uniform, log N for a one-to-one alignment."""
+    return torch.special.entr(plan.detach()).sum((-2, -1))
 
 
-# ----------------------------------------------------------- other plans, with the same arguments and results
-
-@torch.no_grad()
 def ipot(cost, a, b, step=1.0, max_iter=50, inner=1, tol=0.1, warn=True):
-    """Inexact proximal point (8): after t rounds near the plan at epsilon = step / t, ever nearer the exact.
-
-    `inner` passes of (5) a round; `converged` is about the marginals; f and g as in (3) at step / max_iter.
-    """
-    with _full_precision(cost.device):
-        C, a, b, low, _ = _prepare(cost, a, b, -1.0)
-        f, g = low.expand_as(a) * (a > 0), torch.zeros_like(b)
-        P, G, rate = a.transpose(1, 2) * b, ((low - C) / step).exp_(), step / max_iter  # (B, N, M), (B, N, M)
-        for _ in range(max_iter):
-            P = P * G
-            for _ in range(inner):
-                u = torch.where(a > 0, a / P.sum(2).unsqueeze(1).clamp(min=1e-35), 1.0)  # (B, 1, N)
-                P = P * u.transpose(1, 2)
-                v = torch.where(b > 0, b / P.sum(1, keepdim=True).clamp(min=1e-35), 1.0)  # (B, 1, M)
-                P, f, g = P * v, f + rate * u.log(), g + rate * v.log()
-        return _report("ipot", P, f, g, a, b, tol, max_iter * inner, warn)
+    """Inexact proximal point (Xie et al. 2020, Alg. 1): P <- diag(u) (P * exp(-C / step)) diag(v), u and v by
+    `inner` passes, in logs: after t rounds near the plan at step / t. f and g: (11) at step / max_iter."""
+    C, a, b, mass, *_ = _prepare(cost, a, b, step=step, max_iter=max_iter, inner=inner, tol=tol)
+    rows = torch.where(b > 0, C, math.inf).amin(2, True)  # (B, N, 1), taken off: a shift is then no matter
+    columns = torch.where((a > 0).mT, C - rows, math.inf).amin(1, True)  # (B, 1, M)
+    C, f, g = C - rows - columns, torch.zeros_like(a), torch.zeros_like(b)
+    for t in range(1, int(max_iter) + 1):
+        g = g * max(t - 1, 1) / t  # t g / step, the log of all v so far, stays
+        for _ in range(int(inner)):
+            f, g = _log_pass(C, g, a, b, step / t)
+    P = a.mT * b * ((f.mT + g - C) * (max_iter / step)).exp()
+    f, g = (f + rows.mT) * (a > 0), (g + columns) * (b > 0)
+    return _report("ipot", cost, P, f, g, a, b, mass, max_iter * inner, tol, warn)
 
 
-@torch.no_grad()
 def unbalanced(cost, a, b, epsilon=0.1, rho=1.0, max_iter=1000, tol=1e-5, warn=True):
-    """Unbalanced transport (9), in the log domain: the smaller rho, the more words may go without a partner.
-
-    `error` is the distance from a and b, which is not meant to vanish: a problem has converged when a pass
-    moves no potential by more than tol * epsilon.
-    """
-    with _full_precision(cost.device):
-        C, a, b, _, _ = _prepare(cost, a, b, -1.0)
-        S = _exponent(C, a, b, torch.zeros_like(a), torch.zeros_like(b), C.new_tensor(epsilon))
-        slack = rho / (rho + epsilon)
-        F, G = torch.zeros_like(a), torch.zeros_like(b)  # f / epsilon (B, 1, N), g / epsilon (B, 1, M)
-        passes = torch.zeros(len(C), dtype=torch.int64, device=C.device)
-        moving = torch.ones_like(F[:, :, :1], dtype=torch.bool)  # (B, 1, 1)
-        for step in range(max_iter):
-            old_F, old_G = F, G
-            F = torch.where(moving & (a > 0), slack * (a.log() - (S + G).logsumexp(2).unsqueeze(1)), F)
-            T = S + F.transpose(1, 2)
-            G = torch.where(moving & (b > 0), slack * (b.log() - T.logsumexp(1).unsqueeze(1)), G)
-            passes += moving.flatten()
-            moving = torch.maximum((F - old_F).abs().amax(2), (G - old_G).abs().amax(2)).unsqueeze(2) > tol
-            if step % 10 == 9 and not bool(moving.any()):
-                break
-        P = (S + F.transpose(1, 2) + G).exp_()
-        return _report("unbalanced", P, epsilon * F, epsilon * G, a, b, tol, passes, warn, ~moving.flatten())
+    """(5) with + rho KL(P 1 | a) + rho KL(P' 1 | b) for constraints (Chizat et al. 2018): (12), f and g times
+    rho / (rho + epsilon). Masses may differ. Converged, whatever `error`: f, g move tol * epsilon at most."""
+    C, a, b, mass, *_ = _prepare(cost, a, b, -1, False, epsilon=epsilon, rho=rho, max_iter=max_iter, tol=tol)
+    f, g, passes, moving = torch.zeros_like(a), torch.zeros_like(b), torch.zeros_like(mass), mass >= 0
+    for step in range(int(max_iter)):
+        old, passes = torch.cat([f, g], 2), passes + moving
+        f, g = (torch.where(moving & (m > 0), new, was) for m, new, was in zip(
+            (a, b), _log_pass(C, g, a, b, epsilon, rho / (rho + epsilon)), (f, g)))
+        moving = ~((torch.cat([f, g], 2) - old).abs().amax(2, True) <= tol * epsilon)  # NaN moves
+        if step % 10 == 9 and not bool(moving.any()):
+            break
+    P = a.mT * b * ((f.mT + g - C) / epsilon).exp()
+    return _report("unbalanced", cost, P, f, g, a, b, mass, passes.long().flatten(), tol,
+                   warn, ~moving.flatten())
 
 
-@torch.no_grad()
 def exact(cost, a, b, tol=1e-5, warn=True):
     """Transport without entropy, by scipy's linear programming, one problem after another: for reference."""
-    from scipy import optimize, sparse
-    C, a, b, _, _ = _prepare(cost, a, b, -1.0)
-    P, f, g = torch.zeros_like(C), torch.zeros_like(a), torch.zeros_like(b)
-    for k in a.sum((1, 2)).nonzero().flatten().tolist():
-        i, j = a[k, 0].nonzero().flatten(), b[k, 0].nonzero().flatten()
-        n, m = len(i), len(j)
-        sums = sparse.vstack([sparse.kron(sparse.eye(n), [[1] * m]), sparse.kron([[1] * n], sparse.eye(m))])
-        masses = torch.cat([p / p.sum() for p in (a[k, 0, i].double().cpu(), b[k, 0, j].double().cpu())])
-        found = optimize.linprog(C[k][i][:, j].double().cpu().numpy().ravel(), A_eq=sums, b_eq=masses.numpy())
+    from scipy.optimize import linprog
+    C, a, b, mass, *_ = _prepare(cost, a, b, tol=tol)
+    (N, M), P, f, g = C.shape[1:], torch.zeros_like(C), torch.zeros_like(a), torch.zeros_like(b)
+    sums = torch.cat([torch.eye(N).repeat_interleave(M, 1), torch.eye(M).repeat(1, N)]).numpy()
+    for k in range(len(a)):
+        masses = torch.cat([p[k, 0].double() / p[k].double().sum() for p in (a, b)]).cpu().numpy()
+        found = linprog(C[k].double().cpu().numpy().ravel(), A_eq=sums, b_eq=masses)
         if found.status != 0:
             raise ValueError(f"exact: problem {k}: {found.message}")
-        P[k, i[:, None], j] = torch.from_numpy(found.x).to(P).reshape(n, m) * a[k].sum()
-        f[k, 0, i], g[k, 0, j] = torch.from_numpy(found.eqlin.marginals).to(P).split([n, m])
-    return _report("exact", P, f, g, a, b, tol, 1, warn)
+        P[k] = torch.from_numpy(found.x).to(P).view(N, M)
+        f[k, 0], g[k, 0] = torch.from_numpy(found.eqlin.marginals).to(P).split([N, M])
+    return _report("exact", cost, P, f * (a > 0), g * (b > 0), a, b, mass, 1, tol, warn)
 
 
-@torch.no_grad()
 def uniform(cost, a, b):
     """The plan a b' that looks at no cost."""
-    C, a, b, _, _ = _prepare(cost, a, b, -1.0)
-    P = a.transpose(1, 2) * b / a.sum(2, keepdim=True).clamp(min=1e-30)
-    return _report("uniform", P, torch.zeros_like(a), torch.zeros_like(b), a, b, 1e-5, 0, False)
+    _, a, b, mass, *_ = _prepare(cost, a, b)
+    return _report("uniform", cost, a.mT * b, 0 * a, 0 * b, a, b, mass, 0, 1e-5, False)
 
 
-@torch.no_grad()
 def greedy(cost, a, b):
     """Each y point sends all its mass to its nearest real x (the first of equals); P 1 = a is given up."""
-    C, a, b, _, _ = _prepare(cost, a, b, -1.0)
-    nearest = torch.where((a > 0).transpose(1, 2), C, math.inf).argmin(1, keepdim=True)  # (B, 1, M)
-    P = torch.zeros_like(C).scatter_(1, nearest, b)
-    return _report("greedy", P, torch.zeros_like(a), torch.zeros_like(b), a, b, 1e-5, 0, False)
+    C, a, b, mass, *_ = _prepare(cost, a, b, balanced=False)
+    P = torch.zeros_like(C).scatter_(1, torch.where((a > 0).mT, C, math.inf).argmin(1, keepdim=True), b)
+    return _report("greedy", cost, P, 0 * a, 0 * b, a, b, mass, 0, 1e-5, False)
 
 
-# -------------------------------------------------------------------------------------------- python ot.py
-
-def main():
-    """Two sentences with toy vectors: how the marginal error falls, and the plan as a heat map."""
+if __name__ == "__main__":  # where each English word goes in a Swahili sentence of toy vectors, # for a tenth
     english, swahili = "the small cat sees two birds".split(), "paka mdogo anaona ndege wawili".split()
     senses = torch.eye(6)  # one direction a meaning; the Swahili reads: cat small sees bird two
-    x = senses + 0.25 * senses.roll(1, 0)                          # (6, 6), tinged by the word before
-    y = senses[[2, 1, 3, 5, 4]] + 0.35 * senses[[0, 2, 0, 0, 5]]   # (5, 6), with the article or a neighbour
-    C = cosine_cost(x[None], y[None])
-    a, b = torch.full((1, 6), 1 / 6), torch.full((1, 5), 1 / 5)
-    print("passes  marginal error   <P, C>")
-    for passes in (1, 2, 3, 5, 10, 20, 40, 80):
-        t = sinkhorn(C, a, b, max_iter=passes, tol=1e-6, check_every=1, method="kernel", warn=False)
-        bar = "#" * round(-5 * math.log10(float(t.error)))
-        print(f"{passes:6d}  {float(t.error):14.1e}  {float(transport_loss(C, t.plan)):7.4f}  {bar}")
-    print("\nThe plan: how much of each English word goes to each Swahili word, blank (under 5%) to @ (all).")
-    print(" " * 8 + "".join(f"{word:>9}" for word in swahili))
-    for word, row in zip(english, (t.plan[0] * 6).tolist()):
-        cells = (" .:-=+*#%@"[min(9, int(share * 10 + 0.5))] * 3 for share in row)
-        print(f"{word:>8}" + "".join(f"{cell:>9}" for cell in cells))
-
-
-if __name__ == "__main__":
-    main()
+    y = senses[[2, 1, 3, 5, 4]] + 0.35 * senses[[0, 2, 0, 0, 5]]
+    t = sinkhorn(cosine_cost(senses + 0.25 * senses.roll(1, 0), y), torch.ones(6) / 6, torch.ones(5) / 5)
+    for word, row in zip(english, (t.plan * 60).round().int().tolist()):
+        print(f"{word:>8}:", *(f"{other} {'#' * tenths}" for other, tenths in zip(swahili, row) if tenths))
+    print(f"after {int(t.iterations)} passes, with a marginal error of {t.error:.0e}")

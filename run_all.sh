@@ -180,7 +180,7 @@ seed() {     # seed N: everything that a seed changes
     [ "$profile" != mini ] || encoder=$dir/encoder
     [ "$profile" != mini ] || run pretrain students pretrain "${solo[@]}" "${pretrain[@]}" --out "$encoder"
     teach teacher "$encoder" "$dir/teacher"
-    train=("${base[@]}" --teacher "$dir/teacher" --cache "$dir/vectors")
+    train=("${base[@]}" "${shared[@]}" --teacher "$dir/teacher" --cache "$dir/vectors")
     if [ "$translator" = bitext ]; then
         from=("${base[@]}" "${shared[@]}" "${nmt[@]}" --encoder "$encoder") items=${nmt_grid[*]}
         [ -n "$first_seed" ] || run nmt-tune nmt tune "${from[@]}" --langs $tune --lr {} --steps "$nmt_tune" \
@@ -192,10 +192,10 @@ seed() {     # seed N: everything that a seed changes
         run nmt nmt pretrained "${base[@]}" "${from[@]}" --out "$dir/nmt"
     fi
     [ "$translator" = none ] || made=(--translations "$dir/nmt")
-    run search students search "${train[@]}" "${alone[@]}" "${made[@]}" --runs "$out/runs" --out "$dir/search"
+    run search students search "${train[@]}" "${made[@]}" --runs "$out/runs" --out "$dir/search"
     [ "$translator" = none ] || run bm25-nmt baselines bm25 --data "$data" "${made[@]}" --seed-tag "$s" \
         --out "$out/runs"
-    train+=("${shared[@]}" "${student[@]}")
+    train+=("${student[@]}")
     with=(--lexicon "${lexicon[@]}" --translations "${translations[@]}" "$dir/nmt") items=${methods[*]}
     [ -n "$first_seed" ] || stage tune students tune "${train[@]}" "${with[@]}" --methods {} --langs $tune \
         --lr "${grid[@]}" --steps "$tune_steps" --save --out "$out/tune"

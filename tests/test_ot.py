@@ -10,6 +10,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import warnings
 
@@ -119,36 +120,27 @@ def test_2_two_by_two_closed_form():
     assert torch.allclose(t.plan[0], expected, atol=1e-13)
 
 
-@pytest.mark.parametrize("method", ["auto", "kernel", "log"])
 @pytest.mark.parametrize("epsilon", [1.0, 0.1, 0.05])
-def test_3_agrees_with_a_float64_loop(epsilon, method):
+def test_3_agrees_with_a_float64_loop(epsilon):
     C, a, b = problem(B=3, N=6, M=5, dtype=torch.float64)
     expected = torch.stack([twin(C[k], a[k], b[k], epsilon) for k in range(3)])
-    t = ot.sinkhorn(C, a, b, epsilon, tol=1e-12, method=method, max_iter=20000)
+    t = ot.sinkhorn(C, a, b, epsilon, tol=1e-12, max_iter=20000)
     assert (t.plan - expected).abs().max() < 1e-11
-    t = ot.sinkhorn(C.float(), a.float(), b.float(), epsilon, tol=1e-6, method=method, max_iter=5000)
+    t = ot.sinkhorn(C.float(), a.float(), b.float(), epsilon, tol=1e-6, max_iter=5000)
     assert (t.plan - expected).abs().max() < 1e-6
 
 
-def test_3_newton_steps_lead_to_the_same_plan():
-    C, a, b = problem(B=2, N=8, near=0.2, dtype=torch.float64)
-    slow = ot.sinkhorn(C, a, b, 0.1, tol=1e-11, method="log", max_iter=20000)
+def test_3_newton_steps_and_over_relaxation_save_passes_and_lead_to_the_same_plan(monkeypatch):
+    C, a, b = problem(B=4, N=8, near=0.2, dtype=torch.float64)
     fast = ot.sinkhorn(C, a, b, 0.1, tol=1e-11)
-    assert slow.converged.all() and fast.converged.all()
-    assert (fast.iterations < slow.iterations / 4).all()
-    assert (fast.plan - slow.plan).abs().max() < 1e-9
-
-
-def test_3_over_relaxation_saves_passes_and_leads_to_the_same_plan(monkeypatch):
-    C, a, b = problem(B=16, N=32, near=0.2, dtype=torch.float64)
-    plain = ot.sinkhorn(C, a, b, 0.1, tol=1e-9, method="kernel")
-    monkeypatch.setattr(ot, "PATIENCE", 10**6)                         # no Newton step
-    relaxed = ot.sinkhorn(C, a, b, 0.1, tol=1e-9)
-    assert plain.converged.all() and relaxed.converged.all()
-    assert (2 * relaxed.iterations < plain.iterations).all()
-    assert (relaxed.plan - plain.plan).abs().max() < 1e-9
-    monkeypatch.setattr(ot, "RELAXED", 1.0)
-    assert ot.sinkhorn(C, a, b, 0.1, tol=1e-9).plan.equal(plain.plan)
+    monkeypatch.setattr(ot, "PATIENCE", 10**6)  # no Newton step
+    relaxed = ot.sinkhorn(C, a, b, 0.1, tol=1e-11, max_iter=20000)
+    monkeypatch.setattr(ot, "OMEGA", 1.0)
+    plain = ot.sinkhorn(C, a, b, 0.1, tol=1e-11, max_iter=20000)
+    for t in (fast, relaxed, plain):
+        assert t.converged.all() and (t.plan - plain.plan).abs().max() < 1e-9
+    assert (4 * fast.iterations < plain.iterations).all()
+    assert 1.3 * relaxed.iterations.sum() < plain.iterations.sum()
 
 
 def test_3_agrees_with_linear_programming_as_epsilon_falls():
@@ -162,10 +154,9 @@ def test_3_agrees_with_linear_programming_as_epsilon_falls():
 def test_4_no_nan_at_any_epsilon(epsilon):
     for near in (None, 0.0, 0.02, 0.1, 0.2):
         C, a, b = problem(B=4, N=16, M=13, near=near)
-        for method in ("auto", "log"):
-            t = quiet(C, a, b, epsilon, max_iter=200, method=method)
-            assert all(p.isfinite().all() for p in (t.plan, t.f, t.g, t.error))
-            assert torch.allclose(t.plan.sum((1, 2)), torch.ones(4), atol=0.05)
+        t = quiet(C, a, b, epsilon, max_iter=200)
+        assert all(p.isfinite().all() for p in (t.plan, t.f, t.g, t.error))
+        assert torch.allclose(t.plan.sum((1, 2)), torch.ones(4), atol=0.05)
     C = torch.tensor([[[0.0, 2.0], [2.0, 0.0]], [[2.0, 0.0], [2.0, 0.0]]])
     assert quiet(C, torch.full((2, 2), 0.5), torch.full((2, 2), 0.5), epsilon).plan.isfinite().all()
 
@@ -195,14 +186,13 @@ def test_5_padding_equals_the_unpadded_problem(epsilon):
 
 
 @pytest.mark.parametrize("garbage", [math.nan, math.inf, -math.inf, 3e38, -3e38, 1e9, -5.0])
-@pytest.mark.parametrize("method", ["auto", "kernel", "log"])
-def test_5_garbage_on_padding_changes_nothing(garbage, method):
+def test_5_garbage_on_padding_changes_nothing(garbage):
     x, y, x_mask, y_mask = ragged()
     a, b = ot.uniform_marginal(x_mask), ot.uniform_marginal(y_mask)
     C = ot.cosine_cost(x, y)
     dirty = torch.where(x_mask[:, :, None] & y_mask[:, None], C, torch.tensor(garbage)).requires_grad_()
-    clean = ot.sinkhorn(C, a, b, method=method)
-    t = ot.sinkhorn(dirty, a, b, method=method)
+    clean = ot.sinkhorn(C, a, b)
+    t = ot.sinkhorn(dirty, a, b)
     assert (t.plan - clean.plan).abs().max() < 1e-6
     loss = ot.transport_loss(dirty, t.plan)
     assert torch.allclose(loss, ot.transport_loss(C, clean.plan), atol=1e-6)
@@ -226,7 +216,7 @@ def test_5_an_all_padding_problem_costs_nothing_and_has_no_gradient():
         t = solver(C, ot.uniform_marginal(x_mask), ot.uniform_marginal(y_mask), **silent)
         loss = ot.transport_loss(C, t.plan)
         assert loss[1] == 0 and loss[2] == 0 and loss[0] > 0
-        assert (t.plan[1:] == 0).all() and t.converged[1:].all() and (t.error[1:] == 0).all()
+        assert (t.plan[1:] == 0).all() and t.converged[1:].all() and (t.error[1:] < 1e-6).all()
         gx, gy = torch.autograd.grad(loss.sum(), (x, y))
         assert (gx[1:] == 0).all() and (gy[1:] == 0).all() and gx[0].abs().sum() > 0
 
@@ -262,7 +252,7 @@ def test_8_converged_is_true_exactly_when_the_error_is_within_tol():
     C[:3] *= 0.1
     t = quiet(C, a, b, 0.1, max_iter=10)
     error = torch.maximum((t.plan.sum(2) - a).abs().sum(1), (t.plan.sum(1) - b).abs().sum(1))
-    assert torch.equal(t.converged, error <= 1e-5) and torch.equal(t.error, error)
+    assert torch.equal(t.converged, error <= 1e-5) and torch.allclose(t.error, error, atol=1e-7)
     assert t.converged.tolist() == [True] * 3 + [False] * 3 and (t.iterations == 10).all()
 
 
@@ -282,7 +272,7 @@ def test_9_a_warm_start_takes_one_look(epsilon):
     C, a, b = problem(near=0.2)
     first = ot.sinkhorn(C, a, b, epsilon)
     again = ot.sinkhorn(C, a, b, epsilon, init=(first.f, first.g))
-    assert (again.iterations <= 10).all() and again.converged.all()
+    assert (again.iterations <= 12).all() and again.converged.all()
     assert (again.plan - first.plan).abs().max() < 1e-5
 
 
@@ -391,21 +381,18 @@ def test_12_fifty_passes_of_256_problems_are_timed(record_property):
     C, a, b = problem(B=256, N=32, M=32)
     ot.sinkhorn(C, a, b)
     start = time.perf_counter()
-    quiet(C, a, b, 0.1, max_iter=50, tol=1e-30, method="kernel")
+    quiet(C, a, b, 0.1, max_iter=50, tol=1e-30)
     seconds = time.perf_counter() - start
     record_property("seconds", seconds)
     assert seconds < 2  # generous: the comparison with its peers is tests/bench_ot.py
 
 
-def test_12_converged_problems_stop_costing():
+def test_12_converged_problems_stop_costing(monkeypatch):
     C, a, b = problem(B=64, N=32, M=32, near=0.1)
     C[1:] *= 0.1  # one that takes long among many that do not
-    seen, passes = [], ot._kernel_passes
-    try:
-        ot._kernel_passes = lambda s, steps: (seen.append(len(s["K"])), passes(s, steps))[1]
-        t = ot.sinkhorn(C, a, b)
-    finally:
-        ot._kernel_passes = passes
+    seen, state = [], ot._State
+    monkeypatch.setattr(ot, "_State", lambda *fields: (seen.append(len(fields[0])), state(*fields))[1])
+    t = ot.sinkhorn(C, a, b)
     assert seen[0] == 64 and seen[-1] == 1 and t.iterations[0] > t.iterations[1:].max()
 
 
@@ -418,7 +405,7 @@ def test_12_a_gpu_is_waited_for_only_at_checks():
             warnings.simplefilter("always")
             torch.cuda.set_sync_debug_mode("warn")
             try:
-                quiet(C, a, b, tol=1e-30, max_iter=200, check_every=every, method="kernel")
+                quiet(C, a, b, tol=1e-30, max_iter=200, check_every=every)
             finally:
                 torch.cuda.set_sync_debug_mode("default")
         counts.append(len(caught))
@@ -557,12 +544,12 @@ DEGENERATE = {
 
 
 @pytest.mark.parametrize("name", DEGENERATE)
-@pytest.mark.parametrize("method", ["auto", "log"])
-def test_degenerate_inputs_have_the_obvious_plan(name, method):
+def test_degenerate_inputs_have_the_obvious_plan(name):
     C, a, b, expected = DEGENERATE[name]
-    t = ot.sinkhorn(C, a, b, method=method)
-    assert torch.allclose(t.plan, torch.tensor(expected), atol=1e-5) and t.converged.all()
-    assert t.f.isfinite().all() and t.g.isfinite().all()
+    for anneal in (None, 0.5):
+        t = ot.sinkhorn(C, a, b, anneal=anneal)
+        assert torch.allclose(t.plan, torch.tensor(expected), atol=1e-5) and t.converged.all()
+        assert t.f.isfinite().all() and t.g.isfinite().all()
 
 
 def test_an_empty_batch_is_a_batch():
@@ -570,29 +557,47 @@ def test_an_empty_batch_is_a_batch():
     assert t.plan.shape == (0, 3, 2) and t.converged.shape == (0,)
 
 
-WRONG = {
-    "cost must be": lambda: ot.sinkhorn(torch.zeros(2, 2), HALF, HALF),
-    "a and b must be": lambda: ot.sinkhorn(SQUARE, HALF, torch.full((1, 3), 1 / 3)),
-    "equal mass": lambda: ot.sinkhorn(SQUARE, HALF, 2 * HALF),
-    "marginals must be >= 0": lambda: ot.sinkhorn(SQUARE, torch.tensor([[1.5, -0.5]]), HALF),
-    "marginals must be": lambda: ot.sinkhorn(SQUARE, torch.tensor([[math.nan, 0.5]]), HALF),
-    "problem 0: NaN or infinite": lambda: ot.sinkhorn(SQUARE * math.nan, HALF, HALF),
-    "NaN or infinite": lambda: ot.sinkhorn(SQUARE + math.inf, HALF, HALF),
-    "epsilon": lambda: ot.sinkhorn(SQUARE, HALF, HALF, epsilon=0),
-    "anneal": lambda: ot.sinkhorn(SQUARE, HALF, HALF, anneal=1.5),
-    "method must be": lambda: ot.sinkhorn(SQUARE, HALF, HALF, method="fast"),
-    "use auto or log": lambda: ot.sinkhorn(torch.eye(2)[None], HALF, HALF, epsilon=1e-3, method="kernel"),
-    r"x and y must be": lambda: ot.cosine_cost(torch.zeros(1, 2, 3), torch.zeros(1, 2, 4)),
-    "mask must be": lambda: ot.uniform_marginal(torch.ones(1, 2)),
-    "weights must be finite": lambda: ot.weighted_marginal(-HALF, HALF > 0),
-    "one shape": lambda: ot.transport_loss(SQUARE, torch.zeros(1, 2, 3)),
-}
+WRONG = [
+    ("cost must be", lambda: ot.sinkhorn(torch.zeros(2, 2, 2, 2), HALF, HALF)),
+    ("a and b must be", lambda: ot.sinkhorn(SQUARE, HALF, torch.full((1, 3), 1 / 3))),
+    ("equal mass", lambda: ot.sinkhorn(SQUARE, HALF, 1.02 * HALF)),
+    ("must be finite, >= 0", lambda: ot.sinkhorn(SQUARE, torch.tensor([[1.5, -0.5]]), HALF)),
+    ("must be finite, >= 0", lambda: ot.unbalanced(SQUARE, torch.tensor([[1.5, math.inf]]), HALF)),
+    ("marginals must be", lambda: ot.sinkhorn(SQUARE, torch.tensor([[math.nan, 0.5]]), HALF)),
+    ("problem 0: .* costs finite", lambda: ot.sinkhorn(SQUARE * math.nan, HALF, HALF)),
+    ("costs finite", lambda: ot.sinkhorn(SQUARE + math.inf, HALF, HALF)),
+    ("under 1e30 epsilon", lambda: ot.unbalanced(SQUARE + 2e38, HALF, HALF)),
+    ("epsilon", lambda: ot.sinkhorn(SQUARE, HALF, HALF, epsilon=0)),
+    ("epsilon", lambda: ot.sinkhorn(SQUARE, HALF, HALF, epsilon=math.inf)),
+    ("epsilon", lambda: ot.unbalanced(SQUARE, HALF, HALF, epsilon=-1.0)),
+    ("epsilon", lambda: ot.unbalanced(SQUARE, HALF, HALF, epsilon=0)),
+    ("rho", lambda: ot.unbalanced(SQUARE, HALF, HALF, rho=math.inf)),
+    ("rho", lambda: ot.unbalanced(SQUARE, HALF, HALF, rho=math.nan)),
+    ("tol", lambda: ot.sinkhorn(SQUARE, HALF, HALF, tol=math.nan)),
+    ("max_iter", lambda: ot.sinkhorn(SQUARE, HALF, HALF, max_iter=0)),
+    ("max_iter", lambda: ot.ipot(SQUARE, HALF, HALF, max_iter=2.5)),
+    ("check_every", lambda: ot.sinkhorn(SQUARE, HALF, HALF, check_every=0)),
+    ("inner", lambda: ot.ipot(SQUARE, HALF, HALF, inner=0)),
+    ("step", lambda: ot.ipot(SQUARE, HALF, HALF, step=0.0)),
+    ("anneal", lambda: ot.sinkhorn(SQUARE, HALF, HALF, anneal=1.5)),
+    ("anneal", lambda: ot.sinkhorn(SQUARE, HALF, HALF, anneal=0)),
+    ("init", lambda: ot.sinkhorn(SQUARE, HALF, HALF, init=(HALF, HALF * math.nan))),
+    ("init", lambda: ot.sinkhorn(torch.zeros(2, 2, 3), torch.ones(2, 2) / 2, torch.ones(2, 3) / 3,
+                                 init=(torch.zeros(1, 4), torch.zeros(3, 2)))),
+    ("x and y must be", lambda: ot.cosine_cost(torch.zeros(1, 2, 3), torch.zeros(1, 2, 4))),
+    ("x and y must be", lambda: ot.sqeuclidean_cost(torch.zeros(2, 2, 3), torch.zeros(1, 2, 3))),
+    ("mask must be", lambda: ot.uniform_marginal(torch.tensor([[0.0, -math.inf]]))),
+    ("weights must be finite", lambda: ot.weighted_marginal(-HALF, HALF > 0)),
+    ("shape of mask", lambda: ot.weighted_marginal(torch.ones(1, 1), HALF > 0)),
+    ("one shape", lambda: ot.transport_loss(SQUARE, torch.zeros(1, 2, 3))),
+]
 
 
-@pytest.mark.parametrize("message", WRONG)
-def test_wrong_input_is_refused_with_a_reason(message):
-    with pytest.raises(ValueError, match=message):
-        WRONG[message]()
+@pytest.mark.parametrize("message, call", WRONG)
+def test_wrong_input_is_refused_with_a_reason(message, call):
+    with pytest.raises(ValueError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -607,11 +612,176 @@ def test_any_small_problem_gives_a_finite_plan_with_the_error_it_reports(B, N, M
     assert torch.allclose(t.error, error, atol=1e-6) and (t.error < 2.1).all()
 
 
+# ----------------------------------------------------------------- what a review found, and copiers asked for
+
+def test_newton_takes_the_smaller_side():
+    i, j = torch.arange(512) * 3 // 512, torch.arange(16) * 3 // 16
+    noise = torch.rand(8, 512, 16, generator=torch.Generator().manual_seed(0))
+    C = (i[:, None] != j).float()[None] + 0.05 * noise
+    a, b = torch.full((8, 512), 1 / 512), torch.full((8, 16), 1 / 16)
+    start = time.perf_counter()
+    tall, wide = ot.sinkhorn(C, a, b, 0.02), ot.sinkhorn(C.mT, b, a, 0.02)
+    assert time.perf_counter() - start < 2
+    assert tall.converged.all() and wide.converged.all() and (tall.iterations <= 120).all()
+    assert (tall.plan - wide.plan.mT).abs().max() < 1e-5
+
+
+def test_newton_steps_do_not_go_round_in_circles():
+    C = torch.tensor([[[.377, .334, .626, .529], [.544, .479, .512, .646], [.858, .384, .855, .196]]])
+    t = ot.sinkhorn(C, torch.full((1, 3), 1 / 3), torch.full((1, 4), .25), .02)
+    assert t.converged.all() and t.iterations <= 60
+
+
+def test_no_plan_with_nan_is_called_converged():
+    C, a, b = problem(B=2)
+    for settled in (None, torch.tensor([True, True])):
+        P = torch.stack([a[0, :, None] * b[0], torch.full((12, 9), math.nan)])
+        with pytest.warns(UserWarning, match="1 of 2"):
+            p, q = a[:, None], b[:, None]
+            t = ot._report("x", C, P, p, q, p, q, torch.ones(2, 1, 1), 1, 1e-3, True, settled)
+        assert t.converged.tolist() == [True, False]
+
+
+def test_masses_that_differ_by_rounding_are_made_equal():
+    C, a, b = problem(B=2, N=512, M=512)
+    half = torch.softmax(vectors(2, 512, 1)[:, :, 0].half() * 3, 1)  # float16: sums to 1 but for 1e-4
+    assert 1e-5 < (half.float().sum(1) - 1).abs().max() < 1e-2
+    t = ot.sinkhorn(C, half, b)
+    assert t.converged.all() and (t.plan.sum(2) - half.float()).abs().sum(1).max() < 2e-5
+    C, a, b = problem(B=2, dtype=torch.float64)
+    t = ot.sinkhorn(C, a.float(), b.float(), tol=1e-9)  # float32 marginals, a float64 cost
+    assert t.converged.all() and t.iterations.max() <= 60
+    assert (ot.sinkhorn(C, a, 1.005 * b).plan - ot.sinkhorn(C, a, b).plan).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("mass", [1e-6, 1.0, 128.0, 1e6])
+def test_tol_is_at_mass_1_whatever_the_mass(mass):
+    C, a, b = problem(B=4, N=128, M=128)
+    one, t = ot.sinkhorn(C, a, b), ot.sinkhorn(C, mass * a, mass * b)
+    assert t.converged.all() and torch.equal(t.iterations, one.iterations) and (t.error <= 1e-5).all()
+    assert (t.plan / mass - one.plan).abs().max() < 1e-6
+    doubly_stochastic = ot.sinkhorn(C, torch.ones(4, 128), torch.ones(4, 128))
+    assert doubly_stochastic.converged.all()
+    assert torch.allclose(doubly_stochastic.plan.sum(1), torch.ones(4, 128), atol=1e-3)
+
+
+def test_unbalanced_and_greedy_take_unequal_masses():
+    C, a, b = problem(B=2, N=7, M=6, dtype=torch.float64)
+    P = ot.unbalanced(C, a, 3 * b, 0.1, rho=0.5, tol=1e-12).plan
+    zero = (0.1 * (P / (a[:, :, None] * 3 * b[:, None])).log() + C + 0.5 * (P.sum(2) / a).log()[:, :, None]
+            + 0.5 * (P.sum(1) / (3 * b)).log()[:, None])
+    assert zero.abs().max() < 1e-9
+    assert torch.allclose(ot.greedy(C, a, 3 * b).plan.sum(1), 3 * b)
+
+
+def test_huge_and_whole_weights():
+    mask = torch.ones(1, 2, dtype=torch.bool)
+    assert ot.weighted_marginal(torch.tensor([[3e38, 3e38]]), mask).tolist() == [[0.5, 0.5]]
+    assert ot.weighted_marginal(torch.tensor([[1e-44, 1e-44]]), mask).tolist() == [[0.5, 0.5]]
+    assert ot.weighted_marginal(torch.tensor([[3, 1]]), mask.int()).tolist() == [[0.75, 0.25]]
+    assert ot.weighted_marginal(torch.tensor([[3, 1]]).half(), mask.half()).tolist() == [[0.75, 0.25]]
+    for dtype in (torch.int64, torch.uint8, torch.float16, torch.bfloat16):
+        assert ot.uniform_marginal(torch.tensor([1, 1, 0]).to(dtype)).tolist() == [0.5, 0.5, 0.0]
+
+
+def test_ipot_keeps_its_rows_under_a_shift_of_the_cost():
+    half = torch.full((2,), 0.5)
+    plan = ot.ipot(torch.tensor([[0.0, 1.0], [90.0, 92.0]]), half, half, warn=False).plan
+    same = ot.ipot(torch.tensor([[0.0, 0.0], [0.0, 1.0]]), half, half, warn=False).plan
+    assert (plan - same).abs().max() < 1e-4 and (plan.sum(1) - half).abs().max() < 0.01
+    shift = torch.tensor([[50.0], [-70.0]]) + torch.tensor([0.0, 300.0])
+    C = torch.tensor([[0.2, 0.9], [0.8, 0.1]])
+    assert (ot.ipot(C + shift, half, half).plan - ot.ipot(C, half, half).plan).abs().max() < 0.01
+
+
+def test_squared_distances_do_not_cancel_far_from_the_origin():
+    x, y = torch.tensor([[772.0, 112.0]]), torch.tensor([[772.2, 112.0]])
+    assert abs(float(ot.sqeuclidean_cost(x, y)) - float((y - x).square().sum())) < 1e-6
+    x = vectors(2, 5, 8) + 1e3
+    C = ot.sqeuclidean_cost(x, x)
+    assert (C.diagonal(dim1=1, dim2=2) < 1e-5).all() and (C >= 0).all()
+    assert (C - (x[:, :, None] - x[:, None]).square().sum(3)).abs().max() < 1e-5
+
+
+def test_a_zero_vector_gets_a_bounded_gradient():
+    x = torch.zeros(1, 1, 4, requires_grad=True)
+    ot.cosine_cost(x, vectors(1, 3, 4)).sum().backward()
+    assert x.grad.abs().max() < 10
+
+
+def test_overlapping_calls_leave_the_precision_as_they_found_it():
+    C, a, b = problem(B=16, N=32, near=0.2)
+    knobs = [(place, name) for place, name, _ in ot._knobs]
+    before = [getattr(*knob) for knob in knobs]
+    place, name, _ = ot._knobs[0]
+    setattr(place, name, "tf32" if name == "fp32_precision" else True)
+    during = [getattr(*knob) for knob in knobs]
+    try:
+        threads = [threading.Thread(target=quiet, args=(C, a, b, 0.05)) for _ in range(40)]
+        [t.start() for t in threads], [t.join() for t in threads]
+        assert [getattr(*knob) for knob in knobs] == during and not ot._settings
+    finally:
+        setattr(place, name, before[0])
+
+
+@pytest.mark.parametrize("solver", ["sinkhorn", "ipot", "unbalanced", "exact", "uniform", "greedy"])
+def test_a_single_problem_is_the_first_of_a_batch(solver):
+    C, a, b = problem(B=1, N=5, M=4)
+    options = dict(warn=False) if solver not in ("uniform", "greedy") else {}
+    batch, one = (getattr(ot, solver)(*p, **options) for p in ((C, a, b), (C[0], a[0], b[0])))
+    assert all(torch.equal(p[0], q) for p, q in zip(batch, one)) and one.error.shape == ()
+    assert torch.equal(ot.transport_loss(C, batch.plan)[0], ot.transport_loss(C[0], one.plan))
+    value = ot.entropic_value(C, batch.plan, a, b, 0.1)[0]
+    assert torch.equal(value, ot.entropic_value(C[0], one.plan, a[0], b[0], 0.1))
+    x, y = vectors(1, 3), vectors(1, 2)
+    assert torch.allclose(ot.cosine_cost(x, y)[0], ot.cosine_cost(x[0], y[0]), atol=1e-6)
+    if solver == "sinkhorn":
+        again = ot.sinkhorn(C[0], a[0], b[0], init=(one.f, one.g), differentiable=True)
+        assert again.iterations <= 12 and again.plan.shape == (5, 4)
+
+
+@pytest.mark.parametrize("N, M, epsilon", [(5, 4, 0.1), (6, 6, 0.05), (4, 7, 0.5)])
+def test_the_gradient_flows_through_a_differentiable_plan(N, M, epsilon):
+    C, a, b = problem(B=2, N=N, M=M, dtype=torch.float64)
+    a[0, -1], b[1, -1] = 0, 0  # padding
+    a, b = (ot.weighted_marginal(p + p * torch.arange(p.shape[1]), p > 0) for p in (a, b))
+    w = torch.randn(2, N, M, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    C, real = C.requires_grad_(), (a[:, :, None] * b[:, None] > 0)
+
+    def by_cost(C):
+        t = ot.sinkhorn(C, a, b, epsilon, tol=1e-13, differentiable=True, warn=False)
+        return (t.plan * w).sum((1, 2)), ot.transport_loss(C, t.plan)
+    assert torch.autograd.gradcheck(lambda C: by_cost(C)[0], C, eps=1e-6, atol=1e-6)
+    slope, = torch.autograd.grad(by_cost(C)[0].sum(), C)
+    assert (slope[~real] == 0).all()
+
+    def by_mass(p, q):  # free of the sum, which sinkhorn takes from a
+        p, q = p * (a > 0), q * (b > 0)
+        t = ot.sinkhorn(C.detach(), p, q, epsilon, tol=1e-13, differentiable=True, warn=False)
+        return (t.plan * w).sum((1, 2))
+    masses = a.clone().requires_grad_(), b.clone().requires_grad_()
+    assert torch.autograd.gradcheck(by_mass, masses, eps=1e-6, atol=1e-5)
+
+
+def test_a_differentiable_plan_is_the_plan_and_takes_low_precision():
+    C, a, b = problem(B=3, near=0.2)
+    C[:, -1] = math.inf
+    a[:, -1] = 0
+    a = a / a.sum(1, keepdim=True)
+    plain, t = ot.sinkhorn(C, a, b), ot.sinkhorn(C.requires_grad_(), a, b, differentiable=True)
+    assert (t.plan - plain.plan).abs().max() < 1e-5 and not plain.plan.requires_grad
+    slope, = torch.autograd.grad(t.plan.square().sum(), C)
+    assert slope.isfinite().all() and (slope[:, -1] == 0).all()
+    cost = problem(B=3)[0].half().requires_grad_()
+    ot.sinkhorn(cost, problem(B=3)[1], problem(B=3)[2], differentiable=True).plan.square().sum().backward()
+    assert cost.grad.dtype == torch.float16
+
+
 # ------------------------------------------------------------------------------------------- the file itself
 
 def test_doctests():
     result = doctest.testmod(ot)
-    assert result.failed == 0 and result.attempted >= 7
+    assert result.failed == 0 and result.attempted == 3
 
 
 def test_a_copy_alone_passes_its_doctests_and_runs(tmp_path):
@@ -619,4 +789,4 @@ def test_a_copy_alone_passes_its_doctests_and_runs(tmp_path):
     for command in (["-m", "doctest", "transport.py"], ["transport.py"]):
         done = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
-    assert "marginal error" in done.stdout and "paka" in done.stdout and "@" in done.stdout
+    assert "marginal error" in done.stdout and "small: mdogo ##########" in done.stdout

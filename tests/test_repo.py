@@ -78,9 +78,9 @@ def test_the_top_level_is_what_the_user_named():
 
 def test_the_lines_stay_within_their_budget():
     count = {path.name: len(lines_of(path)) for path in SHIPPED}
-    budget = {"ot.py": 549, "optical.py": 600, "data.py": 350, "evaluate.py": 700, "run_all.sh": 260}
+    budget = {"ot.py": 400, "optical.py": 600, "data.py": 350, "evaluate.py": 700, "run_all.sh": 260}
     assert {name: count[name] for name in budget if count[name] > budget[name]} == {}
-    assert sum(count[name] for name in budget) <= 2460 and sum(count.values()) <= 6450
+    assert sum(count[name] for name in budget) <= 2300 and sum(count.values()) <= 6260
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
@@ -89,7 +89,7 @@ def test_no_line_is_over_110_columns_and_no_function_over_60_lines(path):
     if path.suffix == ".py":
         nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         long = [n.name for n in nodes if isinstance(n, ast.FunctionDef) and n.end_lineno - n.lineno >= 60]
-        assert long == [] or path.name == "ot.py"
+        assert long == []
 
 
 def test_the_readme_is_short_and_its_files_are_there():
