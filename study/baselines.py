@@ -69,7 +69,6 @@ def indexed_words(text):
     return ["".join(words(piece)) or piece for piece in text.split()]
 
 
-# ---- searching ---------------------------------------------------------------------------------------------
 class BM25:
     """Exact BM25 (21) over a documents x words sparse matrix.
 
@@ -168,27 +167,23 @@ def bm25_lexicon(index, queries, table, depth=1000, top=1, **choice):
 METHODS = {"psq": psq, "bm25-lexicon": bm25_lexicon}
 GRIDS = {"psq": {"keep": (0.0, 0.1, 0.3), "cut": (0.95, 0.8, 0.6), "min_p": (0.01, 0.05)},
          "bm25-lexicon": {"keep": (0.0, 0.1, 0.3), "top": (1, 2, 3, 5)}}
-MEANING = {"keep": "probability that a word stands for itself", "cut": "probability that translations sum to",
-           "min_p": "least probability of a translation", "top": "translations of a word"}
 
 
-def tune(method, table, dev, analyse=english, k1=0.9, b=0.4, given=None):
+def tune(method, table, dev, analyse=english, k1=0.9, b=0.4):
     """Parameters chosen on held-out bitext [(English, source), ...], where a source is to find its English.
 
-    given: {parameter: value} to keep. Returns [(mean reciprocal rank, {parameter: value}), ...], best first.
+    Returns [(mean reciprocal rank, {parameter: value}), ...], best first.
     """
     index = BM25({str(i): e for i, (e, _) in enumerate(dev)}, k1, b, analyse)
     queries, tried = {str(i): f for i, (_, f) in enumerate(dev)}, []
-    grid = GRIDS[method] | {name: (value,) for name, value in (given or {}).items()}
-    for values in itertools.product(*grid.values()):
-        choice = dict(zip(grid, values))
+    for values in itertools.product(*GRIDS[method].values()):
+        choice = dict(zip(GRIDS[method], values))
         run = METHODS[method](index, queries, table, depth=100, **choice)
         reciprocal = [1 / (1 + list(run[qid]).index(qid)) for qid in queries if qid in run[qid]]
         tried.append((sum(reciprocal) / len(dev), choice))
     return sorted(tried, key=lambda entry: -entry[0])
 
 
-# ---- learning from sentence pairs --------------------------------------------------------------------------
 class Model1:
     """t(target word | source word) by EM (22) from pairs [(source words, target words), ...], NULL included.
 
@@ -248,10 +243,10 @@ class Model1:
         return table
 
 
-def lexicon(pairs, iterations=5, min_p=0.01, both=True):
-    """Lexicons ({source: {English: p}}, {English: {source: p}}) of pairs [(English, source), ...] by (22).
+def lexicon(pairs, iterations=5, min_p=0.01):
+    """Lexicons ({source: {English: p}}, {English: {source: p}}) of pairs [(English, source), ...] by (23).
 
-    Args: iterations (more fit rare words too closely); min_p, least p save the best; both: combined by (23).
+    Args: iterations (more fit rare words too closely); min_p, least p save the best.
 
     >>> list(lexicon([("the cat", "paka"), ("the dog", "mbwa"), ("the cat", "paka")])[0]["paka"])[0]
     'cat'
@@ -259,7 +254,7 @@ def lexicon(pairs, iterations=5, min_p=0.01, both=True):
     tokens = [(words(e), words(f)) for e, f in pairs]
     to_e = Model1([(f, e) for e, f in tokens], iterations).lexicon(min_p)
     to_f = Model1(tokens, iterations).lexicon(min_p)
-    return (_combined(to_e, to_f, min_p), _combined(to_f, to_e, min_p)) if both else (to_e, to_f)
+    return _combined(to_e, to_f, min_p), _combined(to_f, to_e, min_p)
 
 
 def _combined(table, reverse, min_p):
@@ -290,11 +285,6 @@ def aer(links, sure, possible=None):
     if not total:
         raise ValueError("aer of no links against no gold links; there is nothing to measure")
     return 1 - sum(len(a & s) + len(a & p) for a, s, p in sets) / total
-
-
-def write_lexicon(path, table):
-    """Writes a MUSE-style dictionary with a third column: `word translation probability` a line."""
-    evaluate.write_text(path, "".join(f"{f}\t{e}\t{p!r}\n" for f, t in table.items() for e, p in t.items()))
 
 
 def read_lexicon(path, limit=None):
@@ -347,29 +337,25 @@ def code_switch(text, lexicons, p, rng):
     return " ".join(pieces)
 
 
-# ---- commands ----------------------------------------------------------------------------------------------
 def _search_command(args):
     """Commands bm25, bm25-lexicon, psq: a run for each test set; documents are indexed once a collection."""
     root, manifest, indexes = Path(args.data), data.load_manifest(args.data), {}
-    sets = {test["set"]: test for test in manifest["tests"]}
-    if unknown := [name for name in args.sets or () if name not in sets]:
-        raise ValueError(f"--sets {unknown[0]!r} is not in {root}; choose among: {' '.join(sets)}")
     method = "bm25-nmt" if getattr(args, "translations", None) else args.command
-    for name in args.sets or sets:
-        path, lang = Path(args.out, name, f"{method}.s{args.seed_tag}.trec"), sets[name]["lang"]
+    for test in manifest["tests"]:
+        name, lang = test["set"], test["lang"]
+        path = Path(args.out, name, f"{method}.s{args.seed_tag}.trec")
         if path.exists():
             print(f"{path}: there already, kept")
             continue
-        docs = manifest["docs"][sets[name]["docs"]]
+        docs = manifest["docs"][test["docs"]]
         if docs not in indexes:
             indexes[docs] = BM25(data.read_tsv(root / docs), args.k1, args.b, english)
-        queries = data.read_tsv(root / sets[name]["queries"] if method != "bm25-nmt" else
+        queries = data.read_tsv(root / test["queries"] if method != "bm25-nmt" else
                                 Path(args.translations, f"{lang}-en", f"test.{name}.tsv"))
         if method in METHODS:
             table = read_lexicon(Path(args.lexicon, f"{lang}-en.txt"))
             dev = data.read_bitext(root / data.language(root, lang)["dev"])
-            given = {key: getattr(args, key) for key in GRIDS[method] if getattr(args, key) is not None}
-            mrr, choice = tune(method, table, dev, english, args.k1, args.b, given)[0]
+            mrr, choice = tune(method, table, dev, english, args.k1, args.b)[0]
             print(f"{name}: {choice}, dev bitext reciprocal rank {mrr:.4f}")
             run = METHODS[method](indexes[docs], queries, table, **choice)
         else:
@@ -386,9 +372,10 @@ def _lexicon_command(args):
             print(f"{path}: there already, kept")
             continue
         pairs = data.read_bitext(Path(args.data, entry["train"]))[:max(0, args.pairs or entry["pairs"])]
-        to_english, to_source = lexicon(pairs, both=args.both)
-        write_lexicon(path.with_name(f"en-{lang}.txt"), to_source)
-        write_lexicon(path, to_english)
+        to_english, to_source = lexicon(pairs)
+        for file, table in (path.with_name(f"en-{lang}.txt"), to_source), (path, to_english):
+            rows = (f"{word}\t{e}\t{p!r}\n" for word, row in table.items() for e, p in row.items())
+            evaluate.write_text(file, "".join(rows))
         print(f"{path}: {len(to_english)} words from {len(pairs)} pairs")
 
 
@@ -402,9 +389,7 @@ def main(argv=None):
         if name == "lexicon":
             add("--langs", nargs="+", help="languages (all of them)")
             add("--pairs", type=int, help="pairs from the top of the bitext (the manifest's number)")
-            add("--both", action=argparse.BooleanOptionalAction, default=True, help="(23), not (22) (on)")
             continue
-        add("--sets", nargs="+", help="test sets (all of them)")
         add("--k1", type=float, default=0.9, help="saturation of repeats, >= 0 (0.9)")
         add("--b", type=float, default=0.4, help="length normalisation, 0 to 1 (0.4)")
         add("--seed-tag", type=int, default=1, help="N in the run's name; no chance here (1)")
@@ -412,8 +397,6 @@ def main(argv=None):
             add("--translations", help="folder of translated queries, by study.nmt (as they are)")
         else:
             add("--lexicon", required=True, help="folder with LANG-en.txt, by `lexicon` or your own")
-        for key, values in GRIDS.get(name, {}).items():
-            add(f"--{key.replace('_', '-')}", type=type(values[0]), help=f"{MEANING[key]} (from dev bitext)")
     args = parser.parse_args(argv)
     try:
         (_lexicon_command if args.command == "lexicon" else _search_command)(args)

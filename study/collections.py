@@ -41,7 +41,7 @@ def test_set(lang, name, docs, rows, measure=None):
 
 
 # ------------------------------------------------------------------------------------------------- real
-def _afriqa(files, titles):
+def _afriqa(files):
     """All AfriQA passages and questions: {docid: text}, {(lang, split): [row of read_afriqa + docid]}."""
     pool, parts = {}, {}
     listed = [file.split(".")[2:5:2] + [file] for file in sources.SOURCES["afriqa"].files if "gold" in file]
@@ -53,7 +53,7 @@ def _afriqa(files, titles):
                 # The id is a hash: it stays when files are added, and ties are broken by chance. The title is
                 # part of the text, because 45% of the passages lack it ("He was elected in 1992").
                 row["docid"] = "p" + hashlib.sha1(row["context"].encode()).hexdigest()[:10]
-                title = row["title"] + ". " if titles and row["title"] else ""
+                title = row["title"] + ". " if row["title"] else ""
                 pool.setdefault(row["docid"], title + row["context"])
             empty = [k for k in ["context", "english"] + ["question"] * (split == "test") if not row[k]]
             if empty:
@@ -63,14 +63,11 @@ def _afriqa(files, titles):
     return pool, parts
 
 
-def _teacher(files, pool, parts, tests, asked, seed, strict, squad):
+def _teacher(files, pool, parts, tests, asked, seed, strict):
     """English questions with passages, less those of the tests; about 200 are held out for selection."""
-    answers, texts, by_passage = {row["docid"] for row in tests}, dict(pool), {}
+    answers, by_passage = {row["docid"] for row in tests}, {}
     rows = [(f"{lang}.{split}.{row['id']}", row["english"], row["docid"])
             for (lang, split), part in parts.items() if split != "test" for row in part]
-    for n, paragraph in enumerate(sources.read_squad(squad) if squad else []):
-        texts[f"squad{n:05d}"] = f"{paragraph['title']}. {paragraph['context']}"
-        rows += [(f"squad.{qid}", question, f"squad{n:05d}") for qid, question, _ in paragraph["questions"]]
     count = files.count("teacher training pairs")
     for row in count.each(rows, lambda row: (
             "question is in a test set" if data.fold(row[1]) in asked else
@@ -87,7 +84,7 @@ def _teacher(files, pool, parts, tests, asked, seed, strict, squad):
     count.skip("question is in dev", count["kept"] - len(train))
     overlap = sum(row[2] in answers for row in train)
     count["note"] = f"of those kept, {overlap} have a passage that also answers a test question"
-    return {"docs": {docid: texts[docid] for *_, docid in train + dev},
+    return {"docs": {docid: pool[docid] for *_, docid in train + dev},
             "queries": {qid: text for qid, text, _ in train},
             "triples": [(qid, docid, []) for qid, _, docid in train],
             "dev_queries": {qid: text for qid, text, _ in dev},
@@ -116,7 +113,7 @@ def xquad(files, langs):
     return docs, sets
 
 
-def _lafand(files, lang, asked, question_pairs):
+def _lafand(files, lang):
     """lafand-mt: its training part, and 500 pairs spread over its dev part."""
     paths = {split: files.find_all("lafand-mt", f"en-{lang}/{split}.en", f"en-{lang}/{split}.{lang}")
              for split in ("dev", "train")}
@@ -130,11 +127,6 @@ def _lafand(files, lang, asked, question_pairs):
     pairs = sources.filter_pairs(count.each(data.aligned(*paths["train"])), count)
     train = [pair for pair in pairs if known.isdisjoint(pair)]
     count.skip("a side is in dev", count["kept"] - len(train))
-    for split in ("train", "dev") if question_pairs else []:
-        path = files.find("afriqa", f"queries/{lang}/queries.afriqa.{lang}.en.{split}.json")
-        rows = [(row["english"], row["question"]) for row in sources.read_afriqa(path)] if path else []
-        train += files.count(f"afriqa-queries {lang} {split}").each(rows, lambda row: (
-            "" if all(row) and data.fold(row[0]) not in asked else "empty, or in a test set"))
     return {"train": train, "dev": dev}
 
 
@@ -153,18 +145,14 @@ def _ntrex(files, lang):
     return {"train": [p for p in pairs if p not in held], "dev": [p for p in pairs if p in held]}
 
 
-def real_collection(files, langs=None, seed=1, titles=True, strict=False, squad=False, question_pairs=False,
-                    wiki=None, dictionary=None):
+def real_collection(files, langs=None, seed=1, strict=False, wiki=None, dictionary=None):
     """The real profile as data.write_collection takes it; options as of the command, see `main`. Raises:
     ValueError for an unknown language, and for one of `langs` that lacks its files."""
     langs, high = sorted(known(langs, "real"), key=sources.REAL.index), sources.codes("xquad-r")
-    pool, parts = _afriqa(files, titles)
+    pool, parts = _afriqa(files)
     tests = [row for (_, split), rows in parts.items() if split == "test" for row in rows]
     asked = {data.fold(row["english"]) for row in tests}
-    squad_path = files.find("squad", "train-v1.1.json") if squad else None
-    if squad and not squad_path:
-        raise ValueError(f"squad: train-v1.1.json not found in {files.where}")
-    train = _teacher(files, pool, parts, tests, asked, seed, strict, squad_path)
+    train = _teacher(files, pool, parts, tests, asked, seed, strict)
     docs, found = xquad(files, high)
 
     def make(lang):
@@ -175,7 +163,7 @@ def real_collection(files, langs=None, seed=1, titles=True, strict=False, squad=
             raise FileNotFoundError(f"no {'XQuAD-R' if lang in high else 'AfriQA'} test questions found")
         rows = [(f"{lang}.{row['id']}", row["question"], {row["docid"]: 1}, row["english"]) for row in rows]
         sets = [test_set(lang, lang, "afriqa", rows)]
-        return sets, "lafand-mt", _lafand(files, lang, asked, question_pairs)
+        return sets, "lafand-mt", _lafand(files, lang)
 
     return _collection(files, "real", langs, seed, train, {"afriqa": pool} | docs, make, wiki, dictionary)
 
@@ -427,12 +415,10 @@ def _opus(files, corpus, lang, pairs, seed):
     return {"train": train[:pairs], "dev": dev}
 
 
-def paper_collection(files, langs=None, seed=1, corpus="ccaligned", pairs=500_000, triples=3_200_000,
-                     clef_folder=None, wiki=None, dictionary=None):
+def paper_collection(files, langs=None, seed=1, corpus="ccaligned", clef_folder=None, wiki=None,
+                     dictionary=None, pairs=500_000, triples=3_200_000):
     """The paper profile as data.write_collection takes it; options, errors as of real_collection."""
     langs = known(langs, "paper")
-    if min(pairs, triples) < 1:
-        raise ValueError(f"--pairs {pairs}, --triples {triples}: both must be at least 1")
     train, docs, topics = marco(files, seed, triples), {}, {}
     if clef_folder:
         topics, docs["clef"] = clef(clef_folder, files, langs or sources.PAPER)
@@ -510,12 +496,10 @@ def prepare(args):
     if args.profile == "mini":
         c = mini.collection(seed=args.seed, langs=langs, smoke=args.smoke)
     elif args.profile == "paper":
-        c = paper_collection(Files(args.mirror), langs, args.seed, args.bitext, args.pairs, args.triples,
-                             args.clef or os.environ.get("CLEF"), *given)
+        c = paper_collection(Files(args.mirror), langs, args.seed, args.bitext, args.clef, *given)
         c = cut(c) if args.smoke else c
     else:
-        c = real_collection(Files(args.mirror), langs, args.seed, args.titles, args.strict, args.squad,
-                            args.question_pairs, *given)
+        c = real_collection(Files(args.mirror), langs, args.seed, args.strict, *given)
         c = mine(cut(c) if args.smoke else c)
     data.write_collection(c, args.out)
     for lang, row in c["langs"].items():
@@ -558,16 +542,11 @@ def main(argv=None):
     p.add_argument("--seed", type=int, default=1, help="what is drawn by chance, default 1")
     p.add_argument("--smoke", action=yes, default=False, help="cut to a few hundred of everything")
     p.add_argument("--mirror", help="folder with the publishers' files, default $MIRROR")
-    p.add_argument("--titles", action=yes, default=True, help="real: passages begin with their title")
     p.add_argument("--strict", action=yes, default=False, help="real: no training passage is that of a test")
-    p.add_argument("--squad", action=yes, default=False, help="real: teach the teacher SQuAD v1.1 too")
-    p.add_argument("--question-pairs", action=yes, default=False, help="real: AfriQA questions as bitext too")
     p.add_argument("--wiki", choices=["wikiclir", "clirmatrix"], help="Wikipedia titles and articles")
     p.add_argument("--dictionary", choices=["muse", "xlent", "tico", "panlex"], help="for code-switching")
     p.add_argument("--bitext", choices=sources.OPUS[1:], default="ccaligned", help="paper: corpus of OPUS")
-    p.add_argument("--pairs", type=int, default=500_000, help="paper: sentence pairs a language, at most")
-    p.add_argument("--triples", type=int, default=3_200_000, help="paper: of MS MARCO, at most")
-    p.add_argument("--clef", help="paper: the user's CLEF folder, default $CLEF")
+    p.add_argument("--clef", default=os.environ.get("CLEF"), help="paper: the CLEF folder, default $CLEF")
     p = commands.add_parser("show", allow_abbrev=False, help="print sentence pairs and queries to read")
     p.add_argument("what", help="mini, or a folder that prepare wrote")
     p.add_argument("--lang", required=True, help="language code")

@@ -465,16 +465,6 @@ def _say(lang, items, seed, what):
     return said
 
 
-def render_documents(lang, seed=1, smoke=False):
-    """{docid: text}: the test documents in a language; "en" gives the documents of collection(seed)."""
-    return _say(lang, plan(seed, smoke)[1], seed, "documents")
-
-
-def render_topics(lang, seed=1, smoke=False):
-    """{qid: text}: the test topics in a language."""
-    return _say(lang, plan(seed, smoke)[0], seed, "topics")
-
-
 # -------------------------------------------------------------------------------- the collection
 def _bitext(lang, seed, split, count, avoid, seen):
     """`count` pairs and their links, the first n the same whatever the count, no event twice (`seen`)."""
@@ -565,7 +555,7 @@ def collection(seed=1, langs=None, smoke=False):
     n, (topics, documents, qrels) = SMOKE if smoke else SIZES, plan(seed, smoke)
     avoid = {t.event for t in topics.values()} | {t.asked for t in topics.values()}
     pretrain = _pretrain("en", seed, n["pretrain"]["en"], avoid)
-    docs = {"mini": render_documents("en", seed, smoke)}
+    docs = {"mini": _say("en", documents, seed, "documents")}
     train, parallel = _train(seed, n, avoid, langs)
     info, bitext, tests, monolingual = {}, {}, [], []
     for lang in langs:
@@ -577,10 +567,10 @@ def collection(seed=1, langs=None, smoke=False):
         pairs, pair_links = _bitext(lang, seed, "train", n["train"][cls], avoid, seen)
         bitext[lang] = {"train": pairs, "dev": dev, "train_links": pair_links, "dev_links": dev_links}
         tests.append({"set": lang, "lang": lang, "name": name, "class": cls, "docs": "mini",
-                      "queries": render_topics(lang, seed, smoke),
-                      "english": render_topics("en", seed, smoke),
+                      "queries": _say(lang, topics, seed, "topics"),
+                      "english": _say("en", topics, seed, "topics"),
                       "qrels": {qid: dict(judged) for qid, judged in qrels.items()}})
-        docs[f"mini.{lang}"] = render_documents(lang, seed, smoke)
+        docs[f"mini.{lang}"] = _say(lang, documents, seed, "documents")
         monolingual.append(tests[-1] | {"set": f"{lang}.monolingual", "docs": f"mini.{lang}"})
     random.Random(f"{seed}/pretrain").shuffle(pretrain)
     counts = [{"source": f"mini {what}", "read": k, "kept": k, "skipped": {}} for what, k in

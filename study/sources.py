@@ -509,7 +509,6 @@ def dictionaries(files, kind, langs):
     return found
 
 
-# ---------------------------------------------------------------------------------------------- command
 def check(profile=None, mirror=None):
     """Print the state of every source; return how many are wrong: unreadable, or damaged in the cache."""
     files, wrong = Files(mirror), 0

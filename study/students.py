@@ -326,7 +326,6 @@ def titled(args, lang):
     return all(data.language(args.data, own).get("wiki") for own in lang.split("+"))
 
 
-# ---- commands ---------------------------------------------------------------------------------------------
 def tests_of(args, lang):
     """The test sets of a language, or of several, "sw+so". Raises: ValueError where there is none."""
     tests = [t for t in data.load_manifest(args.data)["tests"] if t["lang"] in lang.split("+")]

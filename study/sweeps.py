@@ -30,7 +30,6 @@ def row_of(args, table, method, lang, head, measure, value, n, facts):
             "class": head["class"], "signature": f"{measure.partition(',')[0]}|{facts}|v:1"}
 
 
-# ---- answers ----------------------------------------------------------------------------------------------
 def token_f1(text, gold):
     """F1 of the words two texts share, as SQuAD counts: lower case, no punctuation, no English article.
 
@@ -69,7 +68,6 @@ def answers(args):
     tables.write_rows(args.out, rows)
 
 
-# ---- hybrid batches ---------------------------------------------------------------------------------------
 class Hybrid:
     """Training queries in a language drawn from `langs`, with English documents with probability `cross`,
     else with those of their own language. Other queries' documents are negatives, but for relevant ones.
@@ -136,7 +134,6 @@ def hybrid(args):
         close_experiment(part, folder, {"cross": cross, **spent})
 
 
-# ---- size -------------------------------------------------------------------------------------------------
 def scale(args):
     """OPTICAL with each of --teachers: runs and rows of table 9, accuracy on dev and the retrieval tasks."""
     manifest, rows, sizes, langs = data.load_manifest(args.data), [], [], languages(args)
@@ -173,7 +170,6 @@ def scale(args):
     tables.write_rows(args.rows, rows)
 
 
-# ---- alignment --------------------------------------------------------------------------------------------
 def word_of(encoder, text, max_tokens):
     """For each token of a text as a query its word's place in `text.split()`, -1 for markers and the like."""
     pieces = encoder.tokenizer(text, truncation=True, max_length=max_tokens - 1, return_offsets_mapping=True)
@@ -266,7 +262,6 @@ def align(args):
     tables.write_rows(args.out, rows)
 
 
-# ---- cost -------------------------------------------------------------------------------------------------
 def cost(args):
     """Rows of table 11, medians over what table 2 was made with: done.json and train.jsonl of experiments."""
     root, rows, device = Path(args.root), {}, None
@@ -297,7 +292,6 @@ def cost(args):
         for name, kinds in rows.items() for measure, values in kinds.items()])
 
 
-# ---- commands ---------------------------------------------------------------------------------------------
 def parser():
     return commands_of(
         __doc__, (answers, "runs! out!"), (cost, "root! out!"),

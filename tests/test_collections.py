@@ -113,20 +113,6 @@ def test_bitext_dev_is_whole_documents_of_ntrex_and_a_part_of_lafand_that_is_not
     assert not set(dev) & set(train) and len(train) == 900 - 250
 
 
-def test_titles_question_pairs_and_squad_are_options(tmp_path):
-    fixture.write(tmp_path)
-    c = real_of(tmp_path, ["swa"], titles=False, question_pairs=True)
-    assert not [x for x in c["docs"]["afriqa"].values() if x.split(". ")[0].endswith(("Orwinde", "Takkelu"))]
-    train = c["bitext"]["swa"]["train"]
-    assert train[132:][-1] == ("What work did Imani Quantoro do?", "Imani Quantoro alifanya kazi gani?")
-    assert len(train) == 132 + 3
-    with pytest.raises(ValueError, match="squad: train-v1.1.json not found"):
-        real_of(tmp_path, squad=True)
-    make(tmp_path, "train-v1.1.json", squad())
-    train = real_of(tmp_path, squad=True)["train"]
-    assert "squad.q1" in train["queries"] | train["dev_queries"]
-
-
 def test_wikipedia_and_dictionaries_are_taken_where_they_are(tmp_path):
     m, out, xlent = tmp_path / "m", tmp_path / "out", "OPUS-XLEnt/v1.2/moses/en-sw.txt.zip"
     fixture.write(m)
@@ -289,7 +275,6 @@ def test_without_clef_the_open_collections_stand_in_and_what_is_missing_is_told(
             (paper, {"langs": ["fr"]}, "fr: no test collection found in"),
             (paper, {"langs": ["xx"]}, "unknown language 'xx'; the paper profile has sw so tl mr fi de fr"),
             (tmp_path, {}, "MS MARCO: not found in .*, neither as mmarco nor as msmarco"),
-            (paper, {"pairs": 0}, "--pairs 0, --triples 3200000: both must be at least 1"),
             (paper, {"langs": ["de"], "corpus": "europarl"},
              "no europarl bitext with FLORES-200 and NTREX-128 found")):
         with pytest.raises(ValueError, match=message):
@@ -397,7 +382,6 @@ def test_preparing_twice_gives_the_same_bytes_whatever_the_hash_seed(tmp_path, r
     (["real", "--langs", "es"], "es: no XQuAD-R test questions found in"),
     (["real", "--mirror", "nowhere"], "MIRROR=nowhere: no such folder"),
     (["real", "--mirror", "EMPTY"], "no training questions, or no tests and bitext, in"),
-    (["real", "--squad"], "squad: train-v1.1.json not found"),
     ({"lafand-mt/en-swa/train.swa": "one\n"}, "not aligned: .*en has 132 lines, .*swa has 1 lines"),
     ({"lafand-mt/en-swa/train.swa": b"ok\n\xff\n"}, "train.swa:2: byte 0xff at position 1 is not UTF-8"),
     ({"xquad-r/de.json": "{"}, "de.json:1: not JSON"), ({"xquad-r/en.json": ""}, "en.json:1: not JSON"),

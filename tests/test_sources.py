@@ -165,14 +165,14 @@ def test_a_mirror_is_searched_by_name_and_by_the_folder_above_where_names_repeat
 
 def test_with_a_mirror_or_offline_nothing_is_downloaded_unless_asked(server, tmp_path, monkeypatch):
     def find(how="ok/", **env):
-        row = sources.SOURCES["squad"]._replace(base=server.url(how), files={})
+        row = sources.SOURCES["xquad-r"]._replace(base=server.url(how), files={})
         with monkeypatch.context() as patch:
-            patch.setitem(sources.SOURCES, "squad", row)
+            patch.setitem(sources.SOURCES, "xquad-r", row)
             for name, value in env.items():
                 patch.setenv(name, str(value))
-            return sources.Files(cache=tmp_path / "cache").find("squad", "train-v1.1.json"), len(server.seen)
+            return sources.Files(cache=tmp_path / "cache").find("xquad-r", "de.json"), len(server.seen)
 
-    mirror, path = tmp_path / "mirror", tmp_path / "cache/squad/train-v1.1.json"
+    mirror, path = tmp_path / "mirror", tmp_path / "cache/xquad-r/de.json"
     mirror.mkdir()
     assert find(MIRROR=mirror) == find(OFFLINE=1) == (None, 0)
     assert find(MIRROR=mirror, DOWNLOAD=1) == find() == find(OFFLINE=1) == (path, 1)    # then from the cache
@@ -227,7 +227,7 @@ def test_check_reports_missing_wrong_and_different_files(tmp_path, capsys, monke
     packed.write_bytes(packed.read_bytes()[:900])
     status, (out, _) = check("--mirror", tmp_path / "m")
     assert status == 1 and "all.en-sw.tmx.zip: truncated or damaged zip file" in out
-    make(tmp_path, "cache/squad/train-v1.1.json", squad())
+    make(tmp_path, "cache/xquad-r/de.json", squad())
     monkeypatch.setenv("DATA_CACHE", str(tmp_path / "cache"))
     status, (out, _) = check()
     assert status == 1 and "  wrong    " in out
