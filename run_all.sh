@@ -249,7 +249,7 @@ seed() {     # seed N: everything that a seed changes
 times=$(cat "results/$profile/stages.tsv" 2> /dev/null) || true
 if [ -z "$plan" ]; then      # one run at a time: the system drops the lock when all its processes are gone
     mkdir -p "$out/stamps" "$out/logs" && exec 9> "$out/.lock" || fail "OUT=$out: cannot be written"
-    "$PYTHON" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)' 2> /dev/null ||
+    timeout --foreground 5 "$PYTHON" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)' ||  # the killed go soon
         fail "OUT=$out: another run is at work there; wait for it or set another folder"
     find "$out" -name '*.tmp' -prune -exec rm -rf {} +      # what a killed process was writing
 fi
