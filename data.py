@@ -132,6 +132,11 @@ def from_json(text, path, line=None):
         raise ValueError(f"{path}:{line or getattr(e, 'lineno', 1)}: not JSON ({e})") from None
 
 
+def read_json(path):
+    """The value of a JSON file. Raises: ValueError that names the file and the line."""
+    return from_json("\n".join(text for _, text in lines(path)), path)
+
+
 def json_lines(path):
     """Yield (line number, line, value) of a JSON-lines file; blank lines are skipped."""
     return ((n, line, from_json(line, path, n)) for n, line in lines(path) if line.strip())
@@ -224,7 +229,7 @@ def load_manifest(folder):
     path = Path(folder) / "collection.json"
     if not path.is_file():
         raise ValueError(f"{path}: no such file; python -m study.collections prepare PROFILE --out {folder}")
-    manifest = from_json("\n".join(text for _, text in lines(path)), path)
+    manifest = read_json(path)
     if not isinstance(manifest, dict) or manifest.get("version") != 1 or "langs" not in manifest:
         raise ValueError(f"{path}: damaged, or not of version 1, which this program reads; prepare it again")
     return manifest

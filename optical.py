@@ -167,7 +167,7 @@ class Encoder(nn.Module):
             raise ValueError(f"{name}: no encoder there ({first}); give a Hugging Face name, or a folder "
                              f"with config.json and {WEIGHTS}") from None
         if saved:
-            own = data.from_json((folder / SETTINGS).read_text(encoding="utf-8"), folder / SETTINGS)
+            own = data.read_json(folder / SETTINGS)
             dim, query_tokens, doc_tokens = weight.shape[0], own["query_length"], own["document_length"]
             augment = own["do_query_expansion"]
         encoder = cls(backbone, tokenizer, dim or config.hidden_size, query_tokens, doc_tokens, augment)
@@ -372,9 +372,8 @@ def documents_of(batch, relevant, negatives, rng):
     target (Q,), the place of each positive; other (Q, D) bool, which others are in relevant[qid].
     """
     names = [positive for _, positive, _ in batch]
-    for _, _, found in batch:
-        if found and negatives:
-            names += [found[i] for i in rng.permutation(len(found))[:negatives]]
+    names += [found[i] for _, _, found in batch if found and negatives
+              for i in rng.permutation(len(found))[:negatives]]
     place = {name: i for i, name in enumerate(dict.fromkeys(names))}     # one met twice is encoded once
     target = torch.tensor([place[positive] for _, positive, _ in batch])
     other = torch.tensor([[d in relevant[qid] and d != own for d in place] for qid, own, _ in batch])
@@ -481,6 +480,8 @@ class Bitext:
             raise ValueError(f"of {len(pairs)} pairs none has at most {max_tokens} tokens; raise max_tokens")
         self.pairs, self.english, self.rows = ([rows[i] for i in keep] for rows in (pairs, *sides))
         self.lengths, self.max_tokens, self.change = [len(row) for row in self.rows], max_tokens, change
+        number = {e: i for i, (e, _) in enumerate(self.pairs)}
+        self.sentence = np.array([number[e] for e, _ in self.pairs])             # equal where the English is
         self.vectors = cache(lambda kind: encode(teacher, [e for e, _ in self.pairs], kind, max_tokens))
 
     def batch(self, student, index, step, kind):
@@ -490,8 +491,7 @@ class Bitext:
             rows = student.tokens(self.change(index, step), "query", self.max_tokens)
         raw, s_mask = student.project(rows)                                      # (B, M, H), (B, M)
         teacher = self.vectors(kind).batch(index, raw.device)                    # (B, N, H), (B, N)
-        english = [self.pairs[i][0] for i in index]
-        same = torch.tensor([[one == other for other in english] for one in english])
+        same = torch.from_numpy(self.sentence[index][:, None] == self.sentence[index])      # (B, B)
         return Batch(F.normalize(raw, dim=-1), s_mask, *teacher, same, index, raw.norm(dim=-1))
 
 

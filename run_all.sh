@@ -247,9 +247,9 @@ seed() {     # seed N: everything that a seed changes
         --epsilon "$epsilon" --plan "$dir/plan.json" --out "$dir/alignment.json"
 }
 times=$(cat "results/$profile/stages.tsv" 2> /dev/null) || true
-if [ -z "$plan" ]; then      # one run at a time: the system drops the lock when all its processes are gone
+if [ -z "$plan" ]; then      # one run at a time; a killed one's processes, soon gone, hold the lock till then
     mkdir -p "$out/stamps" "$out/logs" && exec 9> "$out/.lock" || fail "OUT=$out: cannot be written"
-    timeout --foreground 5 "$PYTHON" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)' ||  # the killed go soon
+    timeout --foreground 5 "$PYTHON" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)' 2> /dev/null ||
         fail "OUT=$out: another run is at work there; wait for it or set another folder"
     find "$out" -name '*.tmp' -prune -exec rm -rf {} +      # what a killed process was writing
 fi

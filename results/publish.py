@@ -44,7 +44,7 @@ def stages(out):
     """Lines `stage<TAB>seconds` for run_all.sh's estimates: of languages the sum, of seeds the mean."""
     seconds = {}
     for line in (out / "stages.tsv").read_text(encoding="utf-8").splitlines():
-        name, spent = line.split("\t")                      # optical-s1-sw: seed 1, Swahili
+        name, spent = line.split("\t")                      # students-s1: of seed 1
         base, seed = (re.findall(r"(.+)(-s\d+)", name) or [(name, "")])[0]
         own = seconds.setdefault(base, {})
         own[seed] = own.get(seed, 0) + int(spent)           # a stage that failed and went on has two lines

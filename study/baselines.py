@@ -32,6 +32,7 @@ import scipy.sparse as sp
 
 import data
 import evaluate
+from study import status_of
 
 
 class _WordCharacters(dict):
@@ -398,10 +399,8 @@ def main(argv=None):
         else:
             add("--lexicon", required=True, help="folder with LANG-en.txt, by `lexicon` or your own")
     args = parser.parse_args(argv)
-    try:
-        (_lexicon_command if args.command == "lexicon" else _search_command)(args)
-    except (ValueError, OSError) as error:
-        parser.exit(2, f"error: {error}\n")
+    if status := status_of(_lexicon_command if args.command == "lexicon" else _search_command, args):
+        parser.exit(status)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import data
 import evaluate
-from study import baselines, mini, sources
+from study import baselines, mini, sources, status_of
 from study.sources import LANGUAGES, Files
 
 NTREX = "NTREX-128/newstest2019-"
@@ -553,11 +553,7 @@ def main(argv=None):
     p.add_argument("-n", type=int, default=5, help="how many, default 5")
     p.add_argument("--seed", type=int, default=1, help="mini: seed, default 1")
     args = parser.parse_args(argv)
-    try:
-        return (prepare if args.command == "prepare" else show)(args)
-    except (ValueError, OSError) as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 2
+    return status_of(prepare if args.command == "prepare" else show, args)
 
 
 if __name__ == "__main__":

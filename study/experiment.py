@@ -28,10 +28,6 @@ PART = 100_000             # texts encoded in memory before their vectors are wr
 
 
 # ---- files ------------------------------------------------------------------------------------------------
-def read_json(path):
-    return data.from_json(Path(path).read_text(encoding="utf-8"), path)
-
-
 def write_json(path, value):
     evaluate.write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
@@ -91,7 +87,7 @@ def open_experiment(folder, args, **unit):
     part = folder.with_name(folder.name + ".part")
     begun = (part / "checkpoint.pt").exists()          # without one there is nothing to resume, nor to mix up
     for found in [folder] * folder.exists() + [part] * begun:
-        before = read_json(found / "args.json")["args"]
+        before = data.read_json(found / "args.json")["args"]
         for key in sorted(own.keys() | before.keys()):
             if str(own.get(key)) != str(before.get(key)):
                 raise ValueError(f"{found}/args.json: was made with {key}={before.get(key)!r}, now it is "

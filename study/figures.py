@@ -4,14 +4,14 @@
     python -m study.figures --scores scores.json --plan plan.json --out DIR
 """
 import argparse
-import json
 import sys
 from pathlib import Path
 
 import numpy as np
 
+import data
 import evaluate
-from study import tables
+from study import status_of, tables
 
 
 def curves(rows):
@@ -43,7 +43,7 @@ def curves(rows):
 
 def figures(scores, plan, out):
     """Draw scores.json and plan.json: {"rows": English words, "columns": source words, "plan": [[mass]]}."""
-    drawn, found = curves(tables.read_rows(scores)), json.loads(Path(plan).read_text(encoding="utf-8"))
+    drawn, found = curves(tables.read_rows(scores)), data.read_json(plan)
     if not isinstance(found, dict) or {"rows", "columns", "plan"} - found.keys():
         raise ValueError(f"{plan}: not an object with rows, columns and plan; study.sweeps align writes one")
     tsv = {name: [[label, *series], *([f"{x:g}", *(f"{y[x]:.4f}" if x in y else "" for y in series.values())]
@@ -80,12 +80,7 @@ def main(argv=None):
     parser.add_argument("--scores", required=True, help="scores.json of a run")
     parser.add_argument("--plan", required=True, help="JSON of a sentence pair's plan")
     parser.add_argument("--out", type=Path, required=True, help="folder of figures")
-    try:
-        figures(**vars(parser.parse_args(argv)))
-        return 0
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return status_of(figures, **vars(parser.parse_args(argv)))
 
 
 if __name__ == "__main__":

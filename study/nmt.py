@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 import data
 from optical import fit, length_batches, pad, token_batches
-from study.experiment import (TRAINING, close_experiment, commands_of, languages, open_experiment, read_json,
+from study.experiment import (TRAINING, close_experiment, commands_of, languages, open_experiment,
                               run_command, training_of, write_json)
 from study.sources import LANGUAGES
 from study.students import best_rate
@@ -230,7 +230,7 @@ def one_direction(folder, lang, reverse, args, lr=None, only_dev=False):
     unit = {"lang": lang, "reverse": reverse} | ({"lr": lr} if lr else {})
     part = open_experiment(folder, args, **unit)
     if part is None:
-        return read_json(folder / "done.json")
+        return data.read_json(folder / "done.json")
     jobs, references = jobs_of(args, lang, reverse)
     if lr:
         entry = data.language(args.data, lang)
@@ -267,7 +267,7 @@ def tune(args):
 
 def train(args):
     """Train both directions of every language at the rate of --tuned with the highest dev chrF."""
-    found, grid = [read_json(path) for path in sorted(Path(args.tuned).glob("*/done.json"))], {}
+    found, grid = [data.read_json(path) for path in sorted(Path(args.tuned).glob("*/done.json"))], {}
     for done in found:
         grid.setdefault(f"{done['lr']:g}", []).append(done["dev_chrf"])
     if not found:

@@ -24,6 +24,7 @@ from collections import Counter, namedtuple
 from pathlib import Path
 
 import data
+from study import status_of
 
 
 # A query language; cls: "low" or "high" resource; codes: {source: what the source calls it}.
@@ -542,11 +543,7 @@ def main(argv=None):
     p.add_argument("--profile", choices=("real", "paper"), help="default all")
     p.add_argument("--mirror", help="folder with the publishers' files, default $MIRROR")
     args = parser.parse_args(argv)
-    try:
-        return 1 if check(args.profile, args.mirror) else 0
-    except (ValueError, OSError) as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 2
+    return status_of(lambda: int(check(args.profile, args.mirror) > 0))
 
 
 if __name__ == "__main__":

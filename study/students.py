@@ -33,7 +33,7 @@ from optical import (OBJECTIVES, SINKHORN, Bitext, Encoder, Vectors, copy_of, di
                      length_batches, maxsim, pad, ranking_loss, search as search_index, train_teacher)
 from study import baselines
 from study.experiment import (TRAINING, close_experiment, commands_of, compiled, first_of, keeper, languages,
-                              load, open_experiment, read_json, run_command, training_of, write_json)
+                              load, open_experiment, run_command, training_of, write_json)
 
 SUPERVISED = ("code-switch", "translate-train", "wikiclir")
 COSTS = {"cosine": ot.cosine_cost, "sqeuclidean": ot.sqeuclidean_cost}
@@ -171,14 +171,23 @@ def subwords(root, tokenizer):
 # ---- what students learn from -----------------------------------------------------------------------------
 def bitext_of(args, lang, teacher):
     """The sentence pairs of a language, or of several, "sw+so", for one student; args.pairs, of each."""
-    parts = []
+    parts, encode = [], keeper(args.cache, f"bitext-{lang}")
     for own in lang.split("+"):
         entry = data.language(args.data, own)
         pairs = data.read_bitext(Path(args.data) / entry["train"])[:None if args.pairs else entry["pairs"]]
-        parts.append(Bitext(pairs, teacher, args.max_tokens, args.pairs or None))
+        parts.append(Bitext(pairs, teacher, args.max_tokens, args.pairs or None, encode))
         print(f"  {own}: {len(parts[-1].pairs):,} of {len(pairs):,} pairs, up to {args.max_tokens} tokens")
-    return Bitext([pair for part in parts for pair in part.pairs], teacher, args.max_tokens,
-                  encode=keeper(args.cache, f"bitext-{lang}"))
+    pairs = [pair for part in parts for pair in part.pairs]
+    return parts[0] if len(parts) == 1 else Bitext(pairs, teacher, args.max_tokens, encode=encode)
+
+
+def bitext_in(bitexts, args, lang, teacher):
+    """The bitext_of a language, from `bitexts`, which keeps the last one for what learns from it next."""
+    key = (lang, teacher.augment, args.pairs, args.max_tokens)
+    if key not in bitexts:
+        bitexts.clear()
+        bitexts[key] = bitext_of(args, lang, teacher)
+    return bitexts[key]
 
 
 def mixed(bitext, lang, args):
@@ -272,7 +281,7 @@ def start(teacher, args):
     student = copy_of(teacher)
     if args.init == "bare":
         torch.manual_seed(args.seed)
-        made = read_json(Path(args.teacher) / "args.json")["args"]
+        made = data.read_json(Path(args.teacher) / "args.json")["args"]
         bare = Encoder.load(made["encoder"], teacher.dim, freeze=teacher.frozen)
         student.load_state_dict(bare.state_dict())
     if args.layers and teacher.frozen:
@@ -297,15 +306,11 @@ def train_one(folder, lang, method, lr, args, teacher, bitexts, then):
     folder, unit = Path(folder), {"lang": lang, "method": method, "lr": lr}
     part = open_experiment(folder, args, **unit)
     if part is None:
-        return read_json(folder / "done.json")
+        return data.read_json(folder / "done.json")
     if args.augment not in (None, teacher.augment):
         teacher = copy.copy(teacher)
         teacher.augment = args.augment
-    key = (lang, teacher.augment, args.pairs, args.max_tokens)
-    if key not in bitexts:
-        bitexts.clear()                                      # of one language at a time
-        bitexts[key] = bitext_of(args, lang, teacher)
-    lesson, student = bitexts[key], start(teacher, args)
+    lesson, student = bitext_in(bitexts, args, lang, teacher), start(teacher, args)
     if method in OBJECTIVES:
         lesson.change = mixed(lesson, lang, args) if args.mix else None
         _, spent = distil(teacher, lesson, method, args.steps, args.batch, lr, args.seed, student, part,
@@ -394,7 +399,7 @@ def rate_of(args, method):
     """The learning rate of a method: --lr, else the one that `tune` chose in --rates."""
     if not args.lr and not args.rates:
         raise ValueError("no learning rate; give --lr, or --rates, the folder of a tune")
-    return args.lr or read_json(Path(args.rates) / f"lr.{method}.json")["chosen"]
+    return args.lr or data.read_json(Path(args.rates) / f"lr.{method}.json")["chosen"]
 
 
 def train(args):
@@ -408,7 +413,8 @@ def train(args):
     for lang, (name, own) in itertools.product(languages(args), units.items()):
         method, tests = own.methods[0] if args.variants else name, tests_of(args, lang)
         folder, lr = Path(args.out) / lang / name, rate_of(own, method)
-        few = own.pairs and len(bitext_of(own, lang, teacher).pairs) < own.pairs * len(lang.split("+"))
+        asked = own.pairs * len(lang.split("+"))
+        few = asked and len(bitext_in(bitexts, own, lang, teacher).pairs) < asked
         if few or method == "wikiclir" and not titled(args, lang):
             print(f"  {lang} {name}: left out, {'fewer pairs that fit' if few else 'no Wikipedia titles'}")
             continue
@@ -425,7 +431,7 @@ def train(args):
             shutil.rmtree(part, ignore_errors=True)
             shutil.copytree(kept, part)
             spent = search_tests(args, tests, load(part, args), teacher, name)
-            close_experiment(part, folder, read_json(part / "done.json") | spent)
+            close_experiment(part, folder, data.read_json(part / "done.json") | spent)
         train_one(folder, lang, method, lr, own, teacher, bitexts, then)
 
 

@@ -19,7 +19,7 @@ import ot
 from optical import SINKHORN, documents_of, fit, length_batches, maxsim, ranking_loss
 from study import baselines, tables
 from study.experiment import (TRAINING, close_experiment, commands_of, languages, load, open_experiment,
-                              read_json, run_command, training_of, write_json)
+                              run_command, training_of, write_json)
 from study.students import arguments, rate_of, search_tests, student_options, tests_of, train_one
 
 
@@ -266,13 +266,13 @@ def cost(args):
     """Rows of table 11, medians over what table 2 was made with: done.json and train.jsonl of experiments."""
     root, rows, device = Path(args.root), {}, None
     for path in sorted(root.glob("s*/*/**/done.json")):
-        unit, done = path.parent.relative_to(root).parts, read_json(path)
+        unit, done = path.parent.relative_to(root).parts, data.read_json(path)
         if unit[1] not in ("encoder", "teacher", "students", "nmt", "search") or "tune" in unit:
             continue
         if unit[1] == "search":
             searched = done
         else:
-            device = read_json(path.parent / "args.json")["device"]
+            device = data.read_json(path.parent / "args.json")["device"]
             name = done.get("method") or ("NMT" if "dev_chrf" in done else unit[1])
             searched, log = {name: done}, path.with_name("train.jsonl")
             if log.exists():                                         # a pre-trained translator has none

@@ -14,12 +14,12 @@ import os
 import re
 import sys
 from operator import itemgetter
-from pathlib import Path
 
 import numpy as np
 
+import data
 import evaluate
-from data import load_manifest
+from study import status_of
 
 VERSION = 1        # of the scores, part of every signature: raised when a number could change
 METHODS = {                                                               # as the tables list them
@@ -63,19 +63,19 @@ def method_order(method):
     return (list(METHODS).index(method) if method in METHODS else len(METHODS), natural)
 
 
-def score(data, runs, subwords=None, studies=None, extra=()):
+def score(root, runs, subwords=None, studies=None, extra=()):
     """Rows of tables 1 and 2: test sets of DATA/collection.json, runs RUNS/<set>/<method>.s<seed>.trec.
 
-    Args: data, runs: folders; subwords: {lang: subwords per word}; studies: {table: folder of runs laid out
+    Args: root, runs: folders; subwords: {lang: subwords per word}; studies: {table: folder of runs laid out
     alike}; extra: files of rows to take over, one a seed. A row's values per query are means over seeds.
     """
-    manifest = load_manifest(data)
+    manifest = data.load_manifest(root)
     rows, collections, tests = [], {}, manifest["tests"]
     for test in [*tests, *manifest.get("monolingual", ())]:               # searched with in table 8 alone
         name, lang = test["set"], manifest["langs"].get(test["lang"], {})
-        source, path = manifest["docs"][test["docs"]], os.path.join(data, test["qrels"])
+        source, path = manifest["docs"][test["docs"]], os.path.join(root, test["qrels"])
         if source not in collections:
-            with open(os.path.join(data, source), "rb") as file:
+            with open(os.path.join(root, source), "rb") as file:
                 collections[source] = {line.split(b"\t", 1)[0] for line in file}
         docids, qrels = collections[source], evaluate.read_qrels(path)
         judged = {docid.encode("utf-8", "surrogateescape") for docs in qrels.values() for docid in docs}
@@ -141,10 +141,7 @@ def _over_seeds(seeds, values):
 
 def read_rows(path):
     """The rows of a scores.json or expected.json; ValueError when it is something else."""
-    try:
-        rows = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not JSON ({error})") from None
+    rows = data.read_json(path)
     if not isinstance(rows, list):
         raise ValueError(f"{path}: not a list of rows")
     for i, row in enumerate(rows):
@@ -384,31 +381,28 @@ def _arguments(argv):
     return parser.parse_args(argv)
 
 
+def _run(args):
+    if args.subcommand == "score":
+        subwords = data.read_json(args.subwords) if args.subwords else {}
+        studies = dict(study.partition("=")[::2] for study in args.study)
+        studies = {table: folder or f"{args.runs}-{table}" for table, folder in studies.items()}
+        rows = score(args.data, args.runs, subwords, studies, args.extra)
+        write_rows(args.out, rows)
+        for row in (row for row in rows if row["measure"] == "map"):
+            print(f"{row['lang']} {row['method']}: {row['signature']} = {row['value']:.4f}")
+    elif args.subcommand == "tables":
+        evaluate.write_text(args.out, tables(read_rows(args.scores)))
+    elif args.subcommand == "expect":
+        repeats = [read_rows(path) for path in args.repeats]
+        write_rows(args.out, expect(read_rows(args.scores), args.command, args.tolerance, repeats))
+    else:
+        lines, failures = check(read_rows(args.scores), read_rows(args.expected))
+        print(*lines, f"{len(lines) - failures} ok, {failures} FAIL", sep="\n")
+        return int(failures > 0)
+
+
 def main(argv=None):
-    """Run a command; bad input is one line on stderr and status 2."""
-    args = _arguments(argv)
-    try:
-        if args.subcommand == "score":
-            subwords = json.loads(Path(args.subwords).read_text(encoding="utf-8")) if args.subwords else {}
-            studies = dict(study.partition("=")[::2] for study in args.study)
-            studies = {table: folder or f"{args.runs}-{table}" for table, folder in studies.items()}
-            rows = score(args.data, args.runs, subwords, studies, args.extra)
-            write_rows(args.out, rows)
-            for row in (row for row in rows if row["measure"] == "map"):
-                print(f"{row['lang']} {row['method']}: {row['signature']} = {row['value']:.4f}")
-        elif args.subcommand == "tables":
-            evaluate.write_text(args.out, tables(read_rows(args.scores)))
-        elif args.subcommand == "expect":
-            repeats = [read_rows(path) for path in args.repeats]
-            write_rows(args.out, expect(read_rows(args.scores), args.command, args.tolerance, repeats))
-        else:
-            lines, failures = check(read_rows(args.scores), read_rows(args.expected))
-            print(*lines, f"{len(lines) - failures} ok, {failures} FAIL", sep="\n")
-            return 1 if failures else 0
-        return 0
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return status_of(_run, _arguments(argv))
 
 
 if __name__ == "__main__":

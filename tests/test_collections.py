@@ -403,7 +403,7 @@ def test_a_command_that_fails_prints_one_line_and_writes_nothing(tmp_path, real,
 
 def test_show_prints_pairs_links_and_queries(tmp_path, capsys):
     data.write_collection(tiny(), tmp_path / "out")
-    assert collections.main(["show", str(tmp_path / "out"), "--lang", "sw", "-n", "1"]) is None
+    assert collections.main(["show", str(tmp_path / "out"), "--lang", "sw", "-n", "1"]) == 0
     out = capsys.readouterr().out
     assert "a cat\npaka\n    cat = paka\n" in out and "sw: 1 queries, 2 documents" in out
     assert "  q  a?  (a?)\n      d1  a\n" in out

@@ -37,7 +37,7 @@ def imports(path):
             found |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             inside = node.module == "study"
-            found |= {f"study.{alias.name}" for alias in node.names} if inside else {node.module or ""}
+            found |= {f"study.{a.name}" if a.name in STUDY else "study" for a in node.names} if inside else {node.module or ""}
     return {name if name.startswith("study.") else name.split(".")[0] for name in found}
 
 

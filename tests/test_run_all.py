@@ -196,6 +196,15 @@ def test_a_second_run_in_the_same_folder_is_refused_and_the_first_stops_when_tol
     assert subprocess.run([sys.executable, "-c", lock, out / ".lock"]).returncode == 0      # nothing runs on
 
 
+def test_a_run_waits_for_what_a_kill_left_behind(tmp_path):
+    (tmp_path / "out").mkdir()
+    hold = "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); time.sleep(1)"
+    left = subprocess.Popen([sys.executable, "-c", hold, tmp_path / "out" / ".lock"], stdout=subprocess.PIPE)
+    left.stdout.readline()
+    done = run_all(OUT=str(tmp_path / "out"), TABLES="2", SMOKE="1", PYTHON=fake(tmp_path))
+    assert (done.returncode, done.stderr, left.wait()) == (0, "", 0)
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("x")
     done = run_all(OUT=str(tmp_path / "file" / "out"))

@@ -321,13 +321,13 @@ def test_a_study_alone_has_its_runs_beside_those_of_the_methods(experiment, tmp_
     assert {row["method"] for row in rows if row["table"] == "3"} == set(METHODS) and not any(row["table"] == "9" for row in rows)
 
 
-@pytest.mark.parametrize("text, told", [("[1]", "row 0 is not an object with table, method"), ("{}", "not a list"),
-                                        ("[" * 100_000, "not JSON"), ("nonsense", "not JSON")])
+@pytest.mark.parametrize("text, told", [("[1]", ": row 0 is not an object with table, method"), ("{}", ": not a list"),
+                                        ("[" * 100_000, ":1: not JSON"), ("nonsense", ":1: not JSON")])
 def test_scores_that_are_none_are_one_line(text, told, tmp_path, capsys):
     (tmp_path / "scores.json").write_text(text)
     assert tables.main(["tables", str(tmp_path / "scores.json"), "--out", str(tmp_path / "t")]) == 2
     err = capsys.readouterr().err
-    assert told in err and "scores.json: " in err and err.count("\n") == 1 and not (tmp_path / "t").exists()
+    assert f"scores.json{told}" in err and err.count("\n") == 1 and not (tmp_path / "t").exists()
 
 
 # ---- figures ----
