@@ -52,6 +52,7 @@ CLEAN = dict.fromkeys([*range(32), *range(127, 160)], " ") | {0xFEFF: None}
 CLEAN |= dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
 XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 NO_TEXT = ("bpt", "ept", "it", "ph", "ut", "note")         # in a unit of TMX: inline codes, remarks
+NEEDED = {"langs": "pairs train dev", "tests": "set lang docs queries"}                   # of a manifest
 TESTS, PARTS = ("tests", "monolingual", "retrieval"), ("queries", "english", "qrels")     # of test sets
 
 
@@ -225,13 +226,20 @@ def read_triples(path):
 
 
 def load_manifest(folder):
-    """collection.json as a dict. Raises: ValueError where it is missing, damaged or of another version."""
+    """collection.json as a dict. Raises: ValueError where it is missing, damaged, or lacks what is needed."""
     path = Path(folder) / "collection.json"
     if not path.is_file():
         raise ValueError(f"{path}: no such file; python -m study.collections prepare PROFILE --out {folder}")
     manifest = read_json(path)
-    if not isinstance(manifest, dict) or manifest.get("version") != 1 or "langs" not in manifest:
-        raise ValueError(f"{path}: damaged, or not of version 1, which this program reads; prepare it again")
+    try:
+        parts = {"langs": manifest["langs"].values(), "tests": manifest.get("tests", ())}
+        lost = ["version: 1"] * (manifest["version"] != 1) + [f"{kind}: {key}" for kind in parts
+                for row in parts[kind] for key in NEEDED[kind].split() if key not in row]
+        lost = lost or [f"docs: {t['docs']}" for t in parts["tests"] if t["docs"] not in manifest["docs"]]
+    except (KeyError, TypeError, AttributeError) as e:
+        lost = [str(e)]
+    if lost:
+        raise ValueError(f"{path}: damaged, {lost[0]} is lacking; data.py says what belongs there")
     return manifest
 
 
@@ -290,6 +298,8 @@ def write_collection(c, folder):
         put("collection.json", [[json.dumps(manifest, ensure_ascii=False, indent=1)]])
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(part, folder)
+    except OSError as e:                                   # a full disk's does not name the file
+        raise ValueError(f"{e.filename or folder}: {e.strerror}; nothing was kept") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

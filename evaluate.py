@@ -220,12 +220,6 @@ def write_run(path, run, tag):
     write_text(path, "".join(lines))
 
 
-def write_qrels(path, qrels):
-    """Write {qid: {docid: grade}}, sorted."""
-    judged = [(qid, docid, grade) for qid, docs in read_qrels(qrels).items() for docid, grade in docs.items()]
-    write_text(path, "".join(f"{_field(q)} 0 {_field(d)} {grade}\n" for q, d, grade in sorted(judged)))
-
-
 # ---- ranking, and where the pooled documents stand ----
 
 def ranking(score, docid):

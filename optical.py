@@ -527,14 +527,13 @@ def distil(teacher, pairs, objective="optical", steps=400, batch=32, lr=1e-3, se
 
 # ---------------------------------------------------------------------------------------- 7. Search
 @torch.inference_mode()
-def search(encoder, queries, index, depth=1000, max_tokens=None, candidates=None, chunk_tokens=65536,
-           query_batch=16):
+def search(encoder, queries, index, depth=1000, max_tokens=None, chunk_tokens=65536, query_batch=16):
     """Exact MaxSim search of `queries` {qid: text} over `index`, Vectors of documents: {qid: {docid: score}}.
 
-    `candidates` {qid: docids} keeps only those: reranking. Queries are encoded one by one, dot products are
-    exact (on_grid) and summed in float64: no batch or chunk size moves a score.
+    Queries are encoded one by one, dot products are exact (on_grid) and summed in float64: no batch or chunk
+    size moves a score.
     """
-    place, names = {docid: i for i, docid in enumerate(index.ids)}, np.array([d.encode() for d in index.ids])
+    names = np.array([docid.encode() for docid in index.ids])
     encoder.eval()
     rows = encoder.tokens(queries.values(), "query", max_tokens)
     encoded = [on_grid(encoder([row])[0][0]) for row in rows]                    # (N, H) each
@@ -549,12 +548,7 @@ def search(encoder, queries, index, depth=1000, max_tokens=None, candidates=None
                 best.cpu().numpy(), firsts, dtype=np.float64)
     run = {}
     for qid, row in zip(queries, scores):
-        some = place if candidates is None else candidates.get(qid, ())
-        if lost := [docid for docid in some if docid not in place]:
-            raise ValueError(f"query {qid}: document {lost[0]!r} of the candidates is not in the index")
-        keep = np.array([place[docid] for docid in some], dtype=np.int64)
-        best = keep[evaluate.ranking(row[keep], names[keep])[:depth]]
-        run[qid] = {index.ids[i]: float(row[i]) for i in best}
+        run[qid] = {index.ids[i]: float(row[i]) for i in evaluate.ranking(row, names)[:depth]}
     return run
 
 
@@ -575,7 +569,6 @@ def main(argv=None):
     add("--student", help="folder of the student: it encodes the queries; default: the teacher")
     add("--docs", required=True, help="docid<TAB>text")
     add("--queries", required=True, help="qid<TAB>text")
-    add("--rerank", help="run whose documents are scored again; default: all documents")
     add("--out", required=True, help="run to write")
     args = top.parse_args(argv)
     transformers.utils.logging.disable_progress_bar()
@@ -588,8 +581,7 @@ def main(argv=None):
             return path.unlink(missing_ok=True)
         student = Encoder.load(args.student, device=device) if args.student else teacher
         docs, queries = data.read_tsv(args.docs), data.read_tsv(args.queries)
-        some = evaluate.read_run(args.rerank) if args.rerank else None
-        run = search(student, queries, Vectors.encode(teacher, docs, "doc"), candidates=some)
+        run = search(student, queries, Vectors.encode(teacher, docs, "doc"))
         evaluate.write_run(args.out, run, "optical")
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -145,12 +145,13 @@ def _report(solver, cost, plan, f, g, a, b, mass, passes, tol, warn, settled=Non
     """The Transport, its error measured on the plan itself; one warning if a problem fell short."""
     rows, columns = plan.sum(2).sub_(a.squeeze(1)), plan.sum(1).sub_(b.squeeze(1))
     error = torch.maximum(rows.abs_().sum(1), columns.abs_().sum(1)).mul_(mass.flatten() > 0)
+    passes = passes if torch.is_tensor(passes) else torch.full_like(error, passes, dtype=torch.long)
     converged = error <= tol if settled is None else settled & (error < math.inf)  # a NaN is not
     if warn and not bool(converged.all()):
         many, worst = int((~converged).sum()), float(error[~converged].max())
         warnings.warn(f"{solver}: {many} of {len(a)} problems not converged to tol {tol:g}, worst error "
                       f"{worst:.1e}; raise max_iter, epsilon or tol", stacklevel=3)
-    found = plan.mul_(mass), f.squeeze(1), g.squeeze(1), error, converged, 0 * converged.long() + passes
+    found = plan.mul_(mass), f.squeeze(1), g.squeeze(1), error, converged, passes
     return Transport(*found) if cost.dim() == 3 else Transport(*(t[0] for t in found))
 
 
@@ -219,7 +220,7 @@ def _run(s, any_stale, epsilon, max_iter, tol, check_every, factor):
         for step in range(steps):                                             # line 4: while u changes
             if step == steps // 2:
                 half = u * rows
-            relaxed = step >= 2 and step not in (steps // 2 - 1, steps - 1)   # not where the error is taken
+            relaxed = passes > steps and step not in (steps // 2 - 1, steps - 1)  # not where it is measured
             new = a / rows                                                    # line 5: a / (K v), or 0
             u = u.lerp(new, OMEGA).relu_() if relaxed else new
             new = b / torch.bmm(u, L)                                         # line 7: b / (K' u)
@@ -305,12 +306,6 @@ def transport_loss(cost, plan):
     if cost.shape != plan.shape:
         raise ValueError(f"cost {tuple(cost.shape)} and plan {tuple(plan.shape)} must have one shape")
     return (torch.where(plan.detach() > 0, cost, 0.0) * plan.detach()).sum((-2, -1))
-
-
-def entropic_value(cost, plan, a, b, epsilon):
-    """The value of (5) at a converged plan, (B,); its gradient with respect to the cost, P, is exact."""
-    cross = torch.xlogy(plan.detach().sum(-1), a).sum(-1) + torch.xlogy(plan.detach().sum(-2), b).sum(-1)
-    return transport_loss(cost, plan) - epsilon * (plan_entropy(plan) + cross)
 
 
 def plan_entropy(plan):

@@ -21,6 +21,7 @@ import random
 import re
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import data
@@ -41,9 +42,29 @@ def test_set(lang, name, docs, rows, measure=None):
 
 
 # ------------------------------------------------------------------------------------------------- real
+def shingles(text, n=13):
+    """The runs of `n` words of a folded text; of a shorter text all of it."""
+    words = data.fold(text).split()
+    return {" ".join(words[i:i + n]) for i in range(max(1, len(words) - n + 1))}
+
+
+def twins(texts, share=.8):
+    """{docid: the longer text's} of texts more than `share` of whose runs of 13 words are in that one. At .8
+    no question of AfriQA loses its answer; at .5 ten would."""
+    runs, holding, found = {docid: shingles(text) for docid, text in texts.items()}, {}, {}
+    for docid in sorted(runs, key=lambda docid: (-len(runs[docid]), docid)):
+        shared = Counter(other for run in runs[docid] for other in holding.get(run, ()))
+        n, other = max(((n, other) for other, n in shared.items()), default=(0, None))
+        if n > share * len(runs[docid]):
+            found[docid] = other
+        for run in runs[docid] if docid not in found else ():
+            holding.setdefault(run, []).append(docid)
+    return found
+
+
 def _afriqa(files):
-    """All AfriQA passages and questions: {docid: text}, {(lang, split): [row of read_afriqa + docid]}."""
-    pool, parts = {}, {}
+    """AfriQA's passages, twins as one, and questions: {docid: text}, {(lang, split): [its row + docid]}."""
+    pool, texts, parts = {}, {}, {}
     listed = [file.split(".")[2:5:2] + [file] for file in sources.SOURCES["afriqa"].files if "gold" in file]
     for lang, split, file in sorted(listed, key=lambda row: (row[0], ("train", "dev", "test").index(row[1]))):
         path = files.find("afriqa", file)
@@ -55,23 +76,34 @@ def _afriqa(files):
                 row["docid"] = "p" + hashlib.sha1(row["context"].encode()).hexdigest()[:10]
                 title = row["title"] + ". " if row["title"] else ""
                 pool.setdefault(row["docid"], title + row["context"])
+                texts.setdefault(row["docid"], row["context"])
             empty = [k for k in ["context", "english"] + ["question"] * (split == "test") if not row[k]]
             if empty:
                 count.skip("empty " + empty[0])
             else:
                 parts.setdefault((lang, split), []).append(row)
-    return pool, parts
+    same, count = twins(texts), files.count("afriqa passages", len(texts))
+    count.skip("twin of a longer passage", len(same))
+    for row in itertools.chain(*parts.values()):
+        row["docid"] = same.get(row["docid"], row["docid"])
+    return {docid: text for docid, text in pool.items() if docid not in same}, parts
 
 
-def _teacher(files, pool, parts, tests, asked, seed, strict):
-    """English questions with passages, less those of the tests; about 200 are held out for selection."""
-    answers, by_passage = {row["docid"] for row in tests}, {}
+def _teacher(files, pool, parts, tests, seed):
+    """English questions with passages, none of a test; about 200 are held out for selection."""
+    answers, asked = ({row["docid"] for row in tests}, {data.fold(row["english"]) for row in tests})
+    tested, by_passage = set().union(*(shingles(row["context"]) for row in tests)), {}
+
+    def copied(docid):                           # a test passage, or half of it stands in such
+        runs = shingles(pool[docid])
+        return docid in answers or 2 * len(runs & tested) > len(runs)
+
     rows = [(f"{lang}.{split}.{row['id']}", row["english"], row["docid"])
             for (lang, split), part in parts.items() if split != "test" for row in part]
     count = files.count("teacher training pairs")
     for row in count.each(rows, lambda row: (
             "question is in a test set" if data.fold(row[1]) in asked else
-            "passage answers a test question" if strict and row[2] in answers else "")):
+            "passage answers a test question" if copied(row[2]) else "")):
         by_passage.setdefault(row[2], []).append(row)
     # Held out are passages with all their questions: what selects the teacher is never a training positive.
     passages, dev, n = sorted(by_passage), [], min(200, count["kept"] // 10)
@@ -82,8 +114,6 @@ def _teacher(files, pool, parts, tests, asked, seed, strict):
     train = [row for part in by_passage.values() for row in part if data.fold(row[1]) not in said]
     count.skip("held out as dev", len(dev))
     count.skip("question is in dev", count["kept"] - len(train))
-    overlap = sum(row[2] in answers for row in train)
-    count["note"] = f"of those kept, {overlap} have a passage that also answers a test question"
     return {"docs": {docid: pool[docid] for *_, docid in train + dev},
             "queries": {qid: text for qid, text, _ in train},
             "triples": [(qid, docid, []) for qid, _, docid in train],
@@ -145,14 +175,13 @@ def _ntrex(files, lang):
     return {"train": [p for p in pairs if p not in held], "dev": [p for p in pairs if p in held]}
 
 
-def real_collection(files, langs=None, seed=1, strict=False, wiki=None, dictionary=None):
+def real_collection(files, langs=None, seed=1, wiki=None, dictionary=None):
     """The real profile as data.write_collection takes it; options as of the command, see `main`. Raises:
     ValueError for an unknown language, and for one of `langs` that lacks its files."""
     langs, high = sorted(known(langs, "real"), key=sources.REAL.index), sources.codes("xquad-r")
     pool, parts = _afriqa(files)
     tests = [row for (_, split), rows in parts.items() if split == "test" for row in rows]
-    asked = {data.fold(row["english"]) for row in tests}
-    train = _teacher(files, pool, parts, tests, asked, seed, strict)
+    train = _teacher(files, pool, parts, tests, seed)
     docs, found = xquad(files, high)
 
     def make(lang):
@@ -198,7 +227,7 @@ def _collection(files, profile, langs, seed, train, docs, make, wiki, dictionary
         raise ValueError(f"no training questions, or no tests and bitext, in {files.where}; {CHECK}")
     c["docs"] = {name: docs[name] for name in docs if name in {test["docs"] for test in c["tests"]}}
     if wiki:
-        c["wiki"] = sources.wiki_titles(files, wiki, c["langs"], seed)
+        c["wiki"] = sources.wiki_titles(files, c["langs"], seed)
     if dictionary:
         c["dictionaries"] = sources.dictionaries(files, dictionary, c["langs"])
     for kind, found in ((wiki, c.get("wiki", {}).get("titles")), (dictionary, c.get("dictionaries"))):
@@ -274,6 +303,18 @@ def answered(queries, qrels, english, docs):
             and any(grade > 0 and docid in docs for docid, grade in qrels.get(qid, {}).items())]
 
 
+def native(path, count):
+    """CIRAL's topics {qid: text}. N.B. as published, Swahili has 237 twice: the second is 238 in English."""
+    rows, found = list(data.columns(path, "", 2)), {}
+    for qid, text in rows:
+        if qid in found and (after := str(int(qid) + 1)) not in dict(rows):
+            count["note"], qid = f"the second topic {qid} is {after}", after
+        if qid in found:
+            raise ValueError(f"{path}: topic {qid} occurs twice; ids must be unique")
+        found[qid] = data.clean(text)
+    return found
+
+
 def ciral(files, lang):
     """Yield CIRAL's human topics with translations of its passages; judges saw these in the original."""
     def parse(record):
@@ -288,11 +329,13 @@ def ciral(files, lang):
         ("ciral", f"ciral-{name}/qrels/qrels.ciral-v1.0-{lang}-test-{{}}.tsv"))] if corpus else []
     if not corpus or not all(kinds):
         return
+    count = files.count(f"ciral {lang}")
     queries, english, qrels = (read(a) | read(b) for (a, b), read in zip(
-        kinds, (data.read_tsv, data.read_tsv, evaluate.read_qrels)))
+        kinds, (lambda path: native(path, count), data.read_tsv, evaluate.read_qrels)))
+    count["read"] = count["kept"] = len(queries)
     docs = dict(row for row in sources.records(corpus, parse, "an object with docid, text") if row[1])
     rows = answered(queries, qrels, english, docs)
-    files.count(f"ciral {lang}", len(queries)).skip("no relevant passage", len(queries) - len(rows))
+    count.skip("no relevant passage", len(queries) - len(rows))
     yield test_set(lang, f"{lang}.ciral", f"ciral.{name}", rows), docs
 
 
@@ -343,22 +386,17 @@ def clef(folder, files, langs):
     return tests, docs
 
 
-TAR = "collectionandqueries.tar.gz"
-MARCO = {                                       # a file of mMARCO; else an archive of MS MARCO and its member
-    "docs": ("data/google/collections/english_collection.tsv", TAR, "collection.tsv"),
-    "queries": ("data/google/queries/train/english_queries.train.tsv", "queries.tar.gz", "queries.train.tsv"),
-    "dev_queries": ("data/google/queries/dev/english_queries.dev.small.tsv", TAR, "queries.dev.small.tsv"),
-    "dev_qrels": ("data/qrels.dev.small.tsv", TAR, "qrels.dev.small.tsv"),
-    "triples": ("data/triples.train.ids.small.tsv", "qidpidtriples.train.full.2.tsv.gz", "")}
+MARCO = {"docs": "data/google/collections/english_collection.tsv",              # MS MARCO as mMARCO keeps it
+         "queries": "data/google/queries/train/english_queries.train.tsv",
+         "dev_queries": "data/google/queries/dev/english_queries.dev.small.tsv",
+         "dev_qrels": "data/qrels.dev.small.tsv", "triples": "data/triples.train.ids.small.tsv"}
 
 
 def marco(files, seed, triples, dev=200, pool=20_000):
     """The teacher's `triples` of MS MARCO, by chance; `dev` queries, their passages among `pool` others."""
-    name, paths = "mmarco", {part: (files.find("mmarco", row[0]), "") for part, row in MARCO.items()}
+    paths = {part: (files.find("mmarco", file), "") for part, file in MARCO.items()}
     if not all(path for path, _ in paths.values()):
-        name, paths = "msmarco", {x: (files.find("msmarco", row[1]), row[2]) for x, row in MARCO.items()}
-    if not all(path for path, _ in paths.values()):
-        raise ValueError(f"MS MARCO: not found in {files.where}, neither as mmarco nor as msmarco; {CHECK}")
+        raise ValueError(f"MS MARCO: its files in mMARCO not found in {files.where}; {CHECK}")
     drawn, total = sources.sample_lines(*paths["triples"], triples, seed)
     rows = []
     for number, line in drawn:
@@ -366,7 +404,7 @@ def marco(files, seed, triples, dev=200, pool=20_000):
         if len(row) != 3:
             raise ValueError(f"{paths['triples'][0]}:{number}: expected qid, pid, pid by tab: {line[:60]!r}")
         rows.append((row[0], row[1], row[2:]))
-    files.count(f"{name} triples", total).skip(f"not among the {triples:,} drawn", total - len(rows))
+    files.count("mmarco triples", total).skip(f"not among the {triples:,} drawn", total - len(rows))
     queries, dev_queries = (dict(data.columns(*paths[part], 2)) for part in ("queries", "dev_queries"))
     dev_qrels = {}
     for qid, _, pid, grade in data.columns(*paths["dev_qrels"], 4):
@@ -379,7 +417,7 @@ def marco(files, seed, triples, dev=200, pool=20_000):
     texts = {pid: data.clean(text) for pid, text in rest if pid in wanted or pid in own}
     missing = sorted((wanted | own) - texts.keys()) + [qid for qid, *_ in rows if qid not in queries]
     if missing:
-        raise ValueError(f"{name}: triples, qrels name {missing[0]!r}, which its texts lack; fetch it again")
+        raise ValueError(f"mmarco: triples, qrels name {missing[0]!r}, which its texts lack; fetch it again")
     others = rng.sample(sorted(wanted - own), min(pool, len(wanted - own)))
     return {"docs": {pid: texts[pid] for pid in sorted(wanted)}, "triples": rows,
             "queries": {qid: data.clean(queries[qid]) for qid, *_ in rows},
@@ -492,14 +530,15 @@ def mine(c, n=8):
 
 def prepare(args):
     """Make a collection, write it, and tell what was read and what was left out."""
-    langs, given = re.findall(r"[^\s,]+", " ".join(args.langs or [])) or None, (args.wiki, args.dictionary)
+    langs = list(dict.fromkeys(re.findall(r"[^\s,]+", " ".join(args.langs or [])))) or None
+    given, files = (args.wiki, args.dictionary), args.profile != "mini" and Files(args.mirror)
     if args.profile == "mini":
         c = mini.collection(seed=args.seed, langs=langs, smoke=args.smoke)
     elif args.profile == "paper":
-        c = paper_collection(Files(args.mirror), langs, args.seed, args.bitext, args.clef, *given)
+        c = paper_collection(files, langs, args.seed, args.bitext, args.clef, *given)
         c = cut(c) if args.smoke else c
     else:
-        c = real_collection(Files(args.mirror), langs, args.seed, args.strict, *given)
+        c = real_collection(files, langs, args.seed, *given)
         c = mine(cut(c) if args.smoke else c)
     data.write_collection(c, args.out)
     for lang, row in c["langs"].items():
@@ -509,6 +548,8 @@ def prepare(args):
     for row in c["counts"]:
         why = [f"{n:,} {why}" for why, n in row["skipped"].items()] + [row[k] for k in row if k == "note"]
         print("; ".join([f"  {row['source']}: read {row['read']:,}, kept {row['kept']:,}", *why]))
+    if files and files.differ:
+        print("note: of other checksums than in sources.tsv:", *sorted(files.differ), file=sys.stderr)
 
 
 def show(args):
@@ -542,15 +583,14 @@ def main(argv=None):
     p.add_argument("--seed", type=int, default=1, help="what is drawn by chance, default 1")
     p.add_argument("--smoke", action=yes, default=False, help="cut to a few hundred of everything")
     p.add_argument("--mirror", help="folder with the publishers' files, default $MIRROR")
-    p.add_argument("--strict", action=yes, default=False, help="real: no training passage is that of a test")
-    p.add_argument("--wiki", choices=["wikiclir", "clirmatrix"], help="Wikipedia titles and articles")
-    p.add_argument("--dictionary", choices=["muse", "xlent", "tico", "panlex"], help="for code-switching")
+    p.add_argument("--wiki", choices=["wikiclir"], help="Wikipedia titles and articles")
+    p.add_argument("--dictionary", choices=["muse", "xlent", "tico"], help="for code-switching")
     p.add_argument("--bitext", choices=sources.OPUS[1:], default="ccaligned", help="paper: corpus of OPUS")
     p.add_argument("--clef", default=os.environ.get("CLEF"), help="paper: the CLEF folder, default $CLEF")
     p = commands.add_parser("show", allow_abbrev=False, help="print sentence pairs and queries to read")
     p.add_argument("what", help="mini, or a folder that prepare wrote")
     p.add_argument("--lang", required=True, help="language code")
-    p.add_argument("-n", type=int, default=5, help="how many, default 5")
+    p.add_argument("-n", type=int, choices=range(1, 9999), metavar="N", default=5, help="default 5")
     p.add_argument("--seed", type=int, default=1, help="mini: seed, default 1")
     args = parser.parse_args(argv)
     return status_of(prepare if args.command == "prepare" else show, args)

@@ -176,7 +176,7 @@ OPTIONS = {
     "init": "start as the teacher or as its encoder", "lexicon": "folders of dictionaries, first come first",
     "lexicon-size": "code-switch: its so many most frequent words; 0: all", "save": "keep students' weights",
     "switch": "code-switch: probability that a word is replaced", "translations": "folders of study.nmt",
-    "switch-by": "several languages: what goes into one of them", "rates": "folder of a tune",
+    "rates": "folder of a tune",
     "share": "several languages: share of queries in low-resource ones; -1: even", "name": "of the model",
     "mix": "bitext: probability that a source word gives way to an English one", "smoothing": "of labels",
     "variants": "a student each instead of --methods: key=value joined by commas", "dropout": "probability",

@@ -337,14 +337,14 @@ def _draw_slot(rng, slot, e):
     return _pick(rng, "year" if rng.random() < .15 else "time")
 
 
-def draw(rng, agent=None, full=False, avoid=()):
-    """A random event that makes sense; full: no empty slot where one can be filled; never one of `avoid`."""
+def draw(rng, agent=None, full=False, avoid=frozenset()):
+    """A random event that makes sense, never one of `avoid`, nor without its agent; full: no empty slot."""
     while True:
         e = {"agent": agent or (_pick(rng, "animal") if rng.random() < .07 else _draw_slot(rng, "agent", {}))}
         for slot, p in zip(SLOTS[1:], (1, 1, .6, .75, .75)):
             e[slot] = _draw_slot(rng, slot, e) if full or rng.random() < p else None
         event = Event(**e)
-        if event.agent != event.object and event not in avoid:
+        if event.agent != event.object and avoid.isdisjoint((event, event._replace(agent=None))):
             return event
 
 
@@ -395,7 +395,7 @@ def _topic(rng, avoid):
         event = draw(rng, full=True, avoid=avoid)
         drop = rng.choice(((), (), ("time",), ("place",), ("mod",), ("agent",), ("agent",), ("agent", "mod")))
         asked = event._replace(**{slot: None for slot in drop})
-        if sum(id is not None for id in asked) >= 4:
+        if sum(id is not None for id in asked) >= 4 and asked not in avoid:
             return Topic(event, asked, "agent" in drop, rng.random() < .5)
 
 
@@ -467,14 +467,14 @@ def _say(lang, items, seed, what):
 
 # -------------------------------------------------------------------------------- the collection
 def _bitext(lang, seed, split, count, avoid, seen):
-    """`count` pairs and their links, the first n the same whatever the count, no event twice (`seen`)."""
+    """`count` pairs and their links, the first n the same whatever the count; no event, no source twice."""
     rng, pairs, alignments = random.Random(f"{seed}/bitext/{lang}/{split}"), [], []
     while len(pairs) < count:
         event, ask = draw(rng, avoid=avoid), rng.random() < .1
         english = sentence("en", event, rng, rng.random() < .5, ask)
         source = sentence(lang, event, rng, rng.random() < .5, ask)
-        if event not in seen:
-            seen.add(event)
+        if seen.isdisjoint((event, text(source))):
+            seen.update((event, text(source)))
             pairs.append((text(english), text(source)))
             alignments.append(links(english, source))
     return pairs, alignments
@@ -511,7 +511,7 @@ def _train(seed, n, avoid, langs):
         for t in (topic, other):
             grades = [grade(t.asked, [e for e, _ in d]) for d in made]
             negatives = [first + i for i, g in enumerate(grades) if g == 0]
-            if 2 in grades and len(negatives) >= 2 and len(queries) < n["queries"]:
+            if 2 in grades and len(negatives) >= 2 and len(queries) < n["queries"] and t.asked not in avoid:
                 qid = f"q{len(queries) + 1:04d}"
                 queries[qid] = t
                 triples.append((qid, first + grades.index(2), negatives))
@@ -549,7 +549,7 @@ def collection(seed=1, langs=None, smoke=False):
     the others. smoke: all of it, tiny. Pre-training text, bitext and training queries avoid the events of the
     test topics; a short sentence may still meet one of a test document by chance.
     """
-    langs = list(LANGS if langs is None else langs)
+    langs = list(LANGS if langs is None else dict.fromkeys(langs))
     if unknown := [lang for lang in langs if lang not in LANGS]:
         raise ValueError(f"langs: {unknown[0]!r} is not in this collection; choose from {' '.join(LANGS)}")
     n, (topics, documents, qrels) = SMOKE if smoke else SIZES, plan(seed, smoke)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Every data set of the real and the paper profile: where it is, its licence, how it is fetched and read.
 
-LANGUAGES has a row for each query language; SOURCES, read from sources.tsv, one for each data set.
+LANGUAGES, of languages.tsv, has a row for each query language; SOURCES, of sources.tsv, for each data set.
 
     python -m study.sources check [--profile real] [--mirror DIR]     which files are here, missing, or wrong
 
@@ -35,51 +35,22 @@ Source = namedtuple("Source", "profile parents read licence cite note base files
 OPUS = ("xlent", "ccaligned", "ccmatrix", "paracrawl", "europarl")
 
 
-def _languages(table):
-    """{code: Language} of rows: code, ISO 639-1, name, family, class, profiles, FLORES-200 code, sources."""
+def _languages(path):
+    """{code: Language} of a file. What a source calls it: as `usual` or the row says, else ISO 639-1."""
     found = {}
-    for row in re.split(r"\n(?! )", table.strip()):
-        code, iso, name, family, cls, profiles, flores, *own = row.split()
-        # Sources call a language as ISO 639-1 does, or as this says, or a row has what they do: source=code.
-        usual = dict.fromkeys(("ntrex", "panlex", "tatoeba"), flores[:3]) | {"belebele": flores}
+    for code, iso, name, family, cls, profiles, flores, own in list(data.columns(path, "", 8))[1:]:
+        usual = dict.fromkeys(("ntrex", "tatoeba"), flores[:3]) | {"belebele": flores}
         usual |= dict.fromkeys(("ciral", "mmarco"), name.lower())
         usual |= dict.fromkeys(("afriqa-train", "afriqa-dev", "afriqa-test"), code)
         usual |= dict.fromkeys(OPUS, "-".join(sorted(("en", iso))))
-        own += ["xlent"] + ["clirmatrix"] * ("real" in profiles)
-        own += ["ccaligned", "ccmatrix", "belebele"] * ("paper" in profiles)
+        own = [*own.split(), "xlent"] + ["ccaligned", "ccmatrix", "belebele"] * ("paper" in profiles)
         pairs = (entry.partition("=") for entry in own)
-        found[code] = Language(name, family.replace("_", " "), cls, profiles, iso, flores, {
+        found[code] = Language(name, family, cls, profiles, iso, flores, {
             source: given or usual.get(source, iso) for source, _, given in pairs})
     return found
 
 
-LANGUAGES = _languages("""
-swa sw Swahili Niger-Congo   low real swh_Latn afriqa-test ntrex=swa wikiclir panlex tatoeba tico19=sw_KE
-hau ha Hausa   Afro-Asiatic  low real hau_Latn afriqa-train afriqa-dev afriqa-test ntrex
-ibo ig Igbo    Niger-Congo   low real ibo_Latn afriqa-train afriqa-dev afriqa-test ntrex
-twi tw Twi     Niger-Congo   low real twi_Latn afriqa-train afriqa-dev afriqa-test
-yor yo Yoruba  Niger-Congo   low real yor_Latn afriqa-train afriqa-test ntrex
-zul zu Zulu    Niger-Congo   low real zul_Latn afriqa-train afriqa-dev afriqa-test ntrex
-sw sw Swahili  Niger-Congo   low paper swh_Latn ntrex=swa ciral wikiclir paracrawl panlex tatoeba tico19=sw_KE
-so so Somali   Afro-Asiatic  low paper som_Latn ntrex ciral paracrawl panlex tico19=so_SO
-tl tl Tagalog  Austronesian  low paper tgl_Latn ntrex=fil wikiclir muse paracrawl panlex tatoeba tico19=tl_XX
-mr mr Marathi  Indo-European_(Indo-Aryan) low paper mar_Deva ntrex panlex tatoeba tico19=mr_IN
-fi fi Finnish  Uralic        high paper fin_Latn ntrex wikiclir muse paracrawl europarl panlex tatoeba
-  tico19=fi_FI clef=fi
-ar ar Arabic   Afro-Asiatic  high real arb_Arab ntrex xquad-r mewsli-x wikiclir muse
-de de German   Indo-European_(Germanic) high real,paper deu_Latn ntrex xquad-r mewsli-x mlqa wikiclir muse
-  paracrawl europarl panlex tatoeba mmarco tico19=de_DE clef=de,d
-fr fr French   Indo-European_(Romance) high paper fra_Latn ntrex wikiclir muse paracrawl europarl panlex
-  tatoeba mmarco tico19=fr_XX clef=fr,f
-el el Greek    Indo-European high real ell_Grek ntrex xquad-r muse
-es es Spanish  Indo-European high real spa_Latn ntrex xquad-r mewsli-x wikiclir muse
-hi hi Hindi    Indo-European high real hin_Deva ntrex xquad-r muse
-ru ru Russian  Indo-European high real rus_Cyrl ntrex xquad-r wikiclir muse
-th th Thai     Kra-Dai       high real tha_Thai ntrex xquad-r muse
-tr tr Turkish  Turkic        high real tur_Latn ntrex xquad-r mewsli-x wikiclir muse
-vi vi Vietnamese Austroasiatic high real vie_Latn ntrex xquad-r wikiclir muse
-zh zh Chinese  Sino-Tibetan  high real zho_Hans ntrex=zho-CN xquad-r wikiclir muse
-""")
+LANGUAGES = _languages(Path(__file__).with_name("languages.tsv"))
 REAL, PAPER = ([x for x, row in LANGUAGES.items() if kind in row.profiles] for kind in ("real", "paper"))
 ENGLISH = "eng_Latn"                             # FLORES-200's code, also NLLB's and Belebele's
 
@@ -127,22 +98,26 @@ class Count(dict):
                 yield row
 
 
+def _refuse(error):
+    raise ValueError(f"MIRROR: {error.filename}: {error.strerror}")
+
+
 class Files:
-    """Finds the files of SOURCES, and keeps count of what is read of them: `counts`.
+    """Finds the files of SOURCES; `counts` what is read of them, `differ`: those of another checksum.
 
     A mirror is searched by name, and by the folder above where names repeat (en-swa/train.en).
     """
 
     def __init__(self, mirror=None, cache=None):
         mirror, env = mirror or os.environ.get("MIRROR"), os.environ.get
-        self.mirror, self.counts, self.names = mirror and Path(mirror), [], {}
+        self.mirror, self.counts, self.names, self.differ = mirror and Path(mirror), [], {}, set()
         self.download = env("DOWNLOAD") == "1" if mirror else env("OFFLINE", "0") in ("", "0")
         self.cache = Path(cache or env("DATA_CACHE") or Path.home() / ".cache" / "optical-data")
         self.where = self.mirror or self.cache
-        if mirror and not self.mirror.is_dir():
-            raise ValueError(f"MIRROR={mirror}: no such folder")
-        for path in sorted(self.mirror.rglob("*")) if mirror else []:
-            self.names.setdefault(path.name, []).append(path)
+        for folder, below, names in os.walk(mirror, onerror=_refuse, followlinks=True) if mirror else ():
+            below.sort()
+            for name in sorted(names):
+                self.names.setdefault(name, []).append(Path(folder, name))
 
     def count(self, source, read=0, **note):
         """A new Count, which `counts` ends with."""
@@ -162,6 +137,11 @@ class Files:
     def find(self, name, file):
         """The path of a file, downloaded if need be; None where there is none (mirror, HTTP 404)."""
         path, row = self.here(name, file), SOURCES[name]
+        if path and row.files.get(file):
+            try:
+                verify(path, row.files[file])
+            except ValueError:
+                self.differ.add(str(path))
         if path or not self.download or row.base.startswith("made by "):
             return path
         if not (self.cache / name).is_dir():
@@ -235,13 +215,41 @@ def sample_lines(path, member, n, seed):
     return sorted(kept), total
 
 
+def realigned(pairs, count, price=3.0):
+    """The pairs, where many rows in a row fit better one row up or down put right; `count` notes it.
+
+    Fit is the share of equal numbers, capitalised words and marks; the best path of offsets (Viterbi) pays
+    `price` for each change, so that single rows do not matter. TICO-19's Somali needs it in 1,752 rows.
+    """
+    alike = re.compile(r"\d+|\b[^\W\d_a-z]\w+|[?!:;()%]").findall
+    sides = [[set(alike(text)) for text in side] for side in zip(*pairs)]
+    best, steps, path = {0: 0.0, -1: -price, 1: -price}, [], []
+    for i, marks in enumerate(sides[0] if pairs else ()):
+        others = [sides[1][i + to] if 0 <= i + to < len(pairs) else set() for to in best]
+        steps.append({to: max(best, key=lambda last: best[last] - price * (last != to)) for to in best})
+        best = {to: best[last] - price * (last != to) + len(marks & found) / (1 + len(marks | found))
+                for (to, last), found in zip(steps[-1].items(), others)}
+    offset = max(best, key=best.get)
+    for step in reversed(steps):
+        path.append(offset)
+        offset = step[offset]
+    moved = [i for i, offset in enumerate(reversed(path), 1) if offset]
+    if moved:
+        count["note"] = f"{len(moved):,} rows from {moved[0]} to {moved[-1]} one row off, put right"
+    return [(pairs[i][0], pairs[i + offset][1]) for i, offset in enumerate(reversed(path))
+            if 0 <= i + offset < len(pairs)]
+
+
 def filter_pairs(pairs, count, max_words=200, max_ratio=4.0):
     """Yield the pairs worth training on, count the others; max_ratio is of lengths in characters, or None."""
-    seen = set()
+    pairs, seen = realigned(list(pairs), count), set()
+    others = [Counter(side) for side in zip(*set(pairs))]                  # of each text, on the other side
     for english, source in pairs:
         short, long = sorted((len(english) + 10, len(source) + 10))        # + 10: short greetings pass
-        why = ("empty side" if not english or not source else "repeated" if (english, source) in seen else
+        why = ("empty side" if not re.search(r"\w", english) or not re.search(r"\w", source) else
+               "repeated" if (english, source) in seen else
                "copy of the English" if english == source else                       # not translated
+               "a side with 5 or more others" if max(others[0][english], others[1][source]) >= 5 else
                f"over {max_words} words" if max(len(english.split()), len(source.split())) > max_words else
                f"length ratio over {max_ratio}" if max_ratio and long > max_ratio * short else "")
         seen.add((english, source))
@@ -320,33 +328,13 @@ def read_wikiclir(path, name, code):
             yield titles.pop(qid), qid, data.clean(". ".join(text))
 
 
-def read_clirmatrix(path, articles):
-    """Yield (title, docid, article) of CLIRMatrix (Sun and Duh 2020), BI-139, and its English articles."""
-    def parse(record):                           # grade 6 is the mate's; BM25 gave the lower ones
-        return data.clean(record["src_query"]), [str(d) for d, grade in record["tgt_results"] if grade == 6]
-
-    titles = {}
-    for title, mates in records(path, parse, "an object with src_query and tgt_results"):
-        if title and mates:
-            titles.setdefault(mates[0], title)
-    for number, line in data.lines(articles):
-        docid, tab, text = line.partition("\t")
-        if not tab:
-            raise ValueError(f"{articles}:{number}: expected docid<TAB>text, got {line[:60]!r}")
-        if docid in titles:
-            yield titles.pop(docid), docid, data.clean(text)
-
-
-def wiki_titles(files, kind, langs, seed, most=50_000, words=200):
+def wiki_titles(files, langs, seed, most=50_000, words=200):
     """{"docs", "titles"}: titles of Wikipedias, `most` a language, and how their English articles begin."""
     wiki = {"docs": {}, "titles": {}}
     for lang in langs:
-        iso, count, titles = LANGUAGES[lang].iso, files.count(f"{kind} {lang}"), ()
-        if kind == "clirmatrix":
-            paths = files.find_all(kind, f"BI-139/base/{iso}/{iso}.en.train.base.jl.gz", "DOCS/en.tsv.gz")
-            titles = read_clirmatrix(*paths) if paths else ()
-        elif kind in LANGUAGES[lang].codes and (path := files.find(kind, "wiki-clir.tar.gz")):
-            titles = read_wikiclir(path, LANGUAGES[lang].name.lower(), iso)
+        row, count, titles = LANGUAGES[lang], files.count(f"wikiclir {lang}"), ()
+        if "wikiclir" in row.codes and (path := files.find("wikiclir", "wiki-clir.tar.gz")):
+            titles = read_wikiclir(path, row.name.lower(), row.iso)
         drawn = heapq.nsmallest(                       # in little memory, and whatever the files' order is
             most, count.each(titles), key=lambda row: hashlib.sha256(f"{seed} {row[1]}".encode()).digest())
         count.skip(f"over {most:,}", count["read"] - len(drawn))
@@ -439,33 +427,17 @@ def read_muse(path):
 
 
 def read_terms(path):
-    """Yield (English term, translation) of one of TICO-19's terminologies, a CSV file with a header."""
+    """Yield (English term, translation) of one of TICO-19's terminologies, a CSV file with a header; "" for
+    both where commas that are not quoted, as seven of the files have, leave open which is which."""
     for number, line in data.lines(path):
         try:
             row = next(csv.reader([line], strict=True), [])
         except csv.Error:
             row = []
-        if len(row) != 5:
+        if len(row) < 5:
             raise ValueError(f"{path}:{number}: {len(row)} columns of CSV, expected 5: {line[:60]!r}")
         if number > 1:
-            yield data.clean(row[3]), data.clean(row[4])
-
-
-def read_panlex(path):
-    """Yield (meaning, text) of a language's file of PanLex: tab-separated, columns named in its header."""
-    rows = data.columns(path, "", 6)
-    head = next(rows, [])
-    if not {"meaning", "txt"} <= set(head):
-        raise ValueError(f"{path}:1: expected a header with txt and meaning, got {' '.join(head)[:60]!r}")
-    yield from ((row[head.index("meaning")], data.clean(row[head.index("txt")])) for row in rows)
-
-
-def same_meaning(english, foreign):
-    """Yield (English text, translation): what two files of PanLex say of the same meaning."""
-    texts = {}
-    for meaning, text in read_panlex(foreign):
-        texts.setdefault(meaning, []).append(text)
-    return ((text, other) for meaning, text in read_panlex(english) for other in texts.get(meaning, ()))
+            yield tuple(map(data.clean, row[3:])) if len(row) == 5 else ("", "")
 
 
 def counted(pairs, most=10):
@@ -494,14 +466,13 @@ def dictionaries(files, kind, langs):
         code = LANGUAGES[lang].codes.get(source)
         read, *names = {
             "muse": (read_muse, f"en-{code}.txt", f"{code}-en.txt"),
-            "panlex": (same_meaning, "data/eng.tsv", f"data/{code}.tsv"),
             "tico": (read_terms, f"terminologies/f_en-{code}.csv"),
             "xlent": (lambda p: data.aligned(p, p, members=(".en", f".{iso}")), f"{code}.txt.zip")}[kind]
         paths = files.find_all(source, *names) if code else []
         if kind == "muse":
             both = tuple(list(count.each(read(path))) for path in paths)
         else:
-            pairs = list(count.each(read(*paths))) if paths else []
+            pairs = list(count.each(read(*paths) if paths else (), lambda row: "" if all(row) else "no pair"))
             both = counted(pairs), counted((other, word) for word, other in pairs)
         if paths and all(both):
             found[lang] = both

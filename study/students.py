@@ -5,8 +5,7 @@ Methods: the rows of optical.OBJECTIVES, from bitext alone; and three supervised
 judged English documents, trained by equation (3) with the teacher's document vectors held constant:
 
     code-switch      English training queries, each word replaced by a translation of the lexicon with
-                     probability `switch`, anew at every step; of several languages a query goes into one,
-                     or each of its words does (switch_by "word")                      (Litschko et al. 2023)
+                     probability `switch`, anew at every step (Litschko et al. 2023); into one language each
     translate-train  English training queries as `study.nmt` translated them
     wikiclir         titles of the language's Wikipedia, their English articles          (Sasaki et al. 2018)
 
@@ -249,9 +248,8 @@ class Questions:
     def tables(self, manifest, langs):
         """(lexicon, probability of its language) of each language."""
         args, kinds = self.args, [manifest["langs"][own]["class"] == "low" for own in langs]
-        if args.share >= 0 and (len(set(kinds)) < 2 or args.switch_by == "word"):
-            raise ValueError(f"--share {args.share:g} of {'+'.join(langs)}: give low- and high-resource "
-                             "languages, no --switch-by word")
+        if args.share >= 0 and len(set(kinds)) < 2:
+            raise ValueError(f"--share {args.share:g} of {'+'.join(langs)}: give low- and high-resource ones")
         share = sum(kinds) / len(kinds) if args.share < 0 else args.share
         return [(read_lexicon(args, f"en-{own}.txt", args.lexicon_size or None),
                  (share if low else 1 - share) / kinds.count(low)) for own, low in zip(langs, kinds)]
@@ -262,10 +260,8 @@ class Questions:
         rows = [self.rows[qid] for qid, _, _ in batch]
         if self.lexicons:
             draw, (tables, weights) = random.Random(f"{args.seed}/{step}"), zip(*self.lexicons)
-            drawn = [[table] for table in draw.choices(tables, weights, k=len(batch))]
-            if args.switch_by == "word":
-                drawn = [tables] * len(batch)
-            rows = student.tokens([baselines.code_switch(self.queries[qid], own, args.switch, draw)
+            drawn = draw.choices(tables, weights, k=len(batch))
+            rows = student.tokens([baselines.code_switch(self.queries[qid], [own], args.switch, draw)
                                    for (qid, _, _), own in zip(batch, drawn)], "query")
         names, target, other = documents_of(batch, self.relevant, args.negatives,
                                             np.random.default_rng([args.seed, step]))
@@ -441,7 +437,7 @@ def student_options():
     return (f"{TRAINING} teacher! cache! langs* methods*optical:{methods} steps=400 pairs=0 max-tokens=64 "
             f"epsilon=0.05 tau=0.05 plan=sinkhorn:{plans} cost=cosine:{costs} marginals=uniform:{marginals} "
             "init=teacher:teacher|bare layers=0 augment~ lexicon* lexicon-size=0 switch=0.5 "
-            "switch-by=query:query|word share=-1.0 mix=0.0 translations* negatives=1 save?")
+            "share=-1.0 mix=0.0 translations* negatives=1 save?")
 
 
 def parser():

@@ -5,7 +5,7 @@
     python tests/fixture.py DIR paper && SMOKE=1 MIRROR=DIR CLEF=DIR/clef bash run_all.sh paper
 
 AfriQA for Swahili and Hausa (tests) and Bemba (training), lafand-mt for Swahili and Hausa, NTREX-128 and
-XQuAD-R for German, one TICO-19 TMX; CLIRMatrix and XLEnt for Swahili; Tatoeba and Mewsli-X. A null passage and
+XQuAD-R for German, one TICO-19 TMX; WikiCLIR and XLEnt for Swahili; Tatoeba and Mewsli-X. A null passage and
 a NaN question are among them, as published.
 """
 import gzip
@@ -143,11 +143,12 @@ def write(folder):
     put("tico19/all.en-sw.tmx.zip", zipped({
         "all.en-sw.tmx": '<?xml version="1.0" encoding="UTF-8"?>\n<tmx version="1.4"><header srclang="en"/>'
                          f"<body>\n{units}</body></tmx>\n"}))
-    for name, text in (("DOCS/en.tsv.gz", "".join(f"{n}\t{passage(n)}\n" for n in range(60))),
-                       ("BI-139/base/sw/sw.en.train.base.jl.gz", "".join(json.dumps(
-                           {"src_id": str(n), "src_query": f"{person(n)['s']} {JOBS['swa'][n % 6]}",
-                            "tgt_results": [[str(n), 6], [str(n - 1), 2]]}) + "\n" for n in range(20, 60)))):
-        put(f"clirmatrix/{name}", gzip.compress(text.encode(), mtime=0))
+    put("wiki-clir.tar.gz", tarred({
+        "wiki-clir/english/wiki_en.queries": "".join(f"{n}\t{person(n)['s']}\t{passage(n)}\n" for n in range(60)),
+        "wiki-clir/swahili/en2sw.rel": "".join(f"{n}\ts{n}\t2\n{n}\ts{n - 1}\t1\n" for n in range(20, 60)),
+        "wiki-clir/german/en2de.rel": "", "wiki-clir/german/wiki_de.documents": "",
+        "wiki-clir/swahili/wiki_sw.documents": "".join(
+            f"s{n}\t{person(n)['s']} {JOBS['swa'][n % 6]}\t{passage(n, 'swa')}\n" for n in range(20, 60))}))
     put("OPUS-XLEnt/v1.2/moses/en-sw.txt.zip", zipped({
         f"XLEnt.en-sw.{side}": "".join(f"{job}\n" for job in JOBS[code])
         for side, code in (("en", "en"), ("sw", "swa"))}))

@@ -3,7 +3,6 @@
 
 With MIRROR=folder of the publishers' files, the counts of the real profile are checked too.
 """
-import gzip
 import json
 import os
 import re
@@ -20,7 +19,7 @@ from fixture import make, tarred, zipped
 from study import baselines, collections, mini, sources
 from study.sources import Files
 from test_data import tiny, tree
-from test_sources import ARTICLES, CLIRMATRIX, PANLEX, TERMS, WIKICLIR, no_environment, squad  # noqa: F401
+from test_sources import TERMS, WIKICLIR, no_environment, squad  # noqa: F401
 
 REAL = os.environ.get("MIRROR")
 ASKS = fixture.ASKS
@@ -84,19 +83,45 @@ def test_dev_and_training_share_no_passage_and_no_question(real):
     assert real_of(real, ["swa"])["train"] == train                       # the same for any langs
 
 
-def test_training_questions_of_a_test_are_dropped_and_strict_drops_their_passages(tmp_path):
+def test_training_questions_and_passages_of_a_test_are_dropped(tmp_path):
     fixture.write(tmp_path)
     test = tmp_path / "afriqa/gold_passages/swa/gold_span_passages.afriqa.swa.en.test.json"
     rows = [json.loads(line) for line in test.read_text().splitlines()]
     same, other = rows[0] | {"id": "a"}, rows[3] | {"id": "b", "question_translated": "Who was that?"}
     make(tmp_path, "gold_span_passages.afriqa.kin.en.train.json",
          json.dumps(same).replace("?", " ?!") + "\n" + json.dumps(other))
-    for strict, kept in [(False, ["kin.train.b"]), (True, [])]:
-        c = real_of(tmp_path, strict=strict)
-        asked, row = c["train"]["queries"] | c["train"]["dev_queries"], counts(c)["teacher training pairs"]
-        assert [q for q in asked if q.startswith("kin")] == kept
-        assert row["skipped"]["question is in a test set"] == 1
-        assert row["skipped"].get("passage answers a test question", 0) == strict
+    c = real_of(tmp_path)
+    row = counts(c)["teacher training pairs"]["skipped"]
+    assert not [q for q in c["train"]["queries"] | c["train"]["dev_queries"] if q.startswith("kin")]
+    assert row["question is in a test set"] == 1 and row["passage answers a test question"] == 1
+
+
+def test_passages_of_which_half_stands_in_a_test_passage_are_dropped_and_twins_are_one_document(tmp_path):
+    fixture.write(tmp_path)
+    test = tmp_path / "afriqa/gold_passages/swa/gold_span_passages.afriqa.swa.en.test.json"
+    first = json.loads(test.read_text().splitlines()[0])
+    words = [f"word{i}" for i in range(100)]
+    rows = [first | {"id": name, "context": " ".join(text), "question_translated": name + "?", "title": ""}
+            for name, text in (("whole", words), ("part", words[:60]), ("half", words[:60] + ["other"] * 40),
+                               ("apart", ["new", *words[:40]] + [f"else{i}" for i in range(60)]))]
+    make(tmp_path, "gold_span_passages.afriqa.kin.en.test.json", json.dumps(rows[0]))
+    make(tmp_path, "gold_span_passages.afriqa.kin.en.train.json", "\n".join(map(json.dumps, rows[1:])))
+    c = real_of(tmp_path)
+    asked = c["train"]["queries"] | c["train"]["dev_queries"]
+    assert [q for q in asked if q.startswith("kin")] == ["kin.train.apart"]
+    assert len([text for text in c["docs"]["afriqa"].values() if "word1 " in text]) == 3
+    assert counts(c)["afriqa passages"]["skipped"] == {"twin of a longer passage": 1}
+    found = collections.twins({"a": " ".join(words[:60]), "b": " ".join(words), "c": "Rome.", "d": "rome"})
+    assert found == {"a": "b", "d": "c"} and len(collections.shingles(" ".join(words))) == 88
+
+
+def test_the_topic_that_stands_twice_in_cirals_swahili_file_gets_its_own_number(tmp_path):
+    count = Files(tmp_path).count("ciral")
+    path = make(tmp_path, "native.tsv", "236\tA\n237\tB\n237\tC\n239\tD\n")
+    assert collections.native(path, count) == {"236": "A", "237": "B", "238": "C", "239": "D"}
+    assert count["note"] == "the second topic 237 is 238"
+    with pytest.raises(ValueError, match="native.tsv: topic 237 occurs twice"):
+        collections.native(make(tmp_path, "native.tsv", "237\tB\n237\tC\n238\tD\n"), count)
 
 
 def test_bitext_dev_is_whole_documents_of_ntrex_and_a_part_of_lafand_that_is_not_in_training(real, tmp_path):
@@ -116,17 +141,14 @@ def test_bitext_dev_is_whole_documents_of_ntrex_and_a_part_of_lafand_that_is_not
 def test_wikipedia_and_dictionaries_are_taken_where_they_are(tmp_path):
     m, out, xlent = tmp_path / "m", tmp_path / "out", "OPUS-XLEnt/v1.2/moses/en-sw.txt.zip"
     fixture.write(m)
-    for argument, kind in (("wiki", "wikiclir"), ("wiki", "clirmatrix"), ("dictionary", "muse")):
+    for argument, kind in (("wiki", "wikiclir"), ("dictionary", "muse")):
         with pytest.raises(ValueError, match=f"{kind}: nothing found for hau in .*; python -m study.sources"):
             real_of(m, ["hau"], **{argument: kind})
     for name, content in {
             "wiki-clir.tar.gz": tarred(WIKICLIR | {"wiki-clir/german/en2de.rel": "7 d1 2\n",
                                                    "wiki-clir/german/wiki_de.documents": "d1\tNil\tFluss\n"}),
-            "clirmatrix/DOCS/en.tsv.gz": gzip.compress(ARTICLES.encode()),
-            "clirmatrix/BI-139/base/sw/sw.en.train.base.jl.gz": gzip.compress(CLIRMATRIX.encode()),
             "dictionaries/en-de.txt": "goat ziege\n", "dictionaries/de-en.txt": "ziege goat\n",
-            "data/eng.tsv": PANLEX + "1\t1\tgoat\tg\t7\tx\n", "f_en-sw_KE.csv": TERMS + "1,en,x,Goat,mbuzi\n",
-            "data/swh.tsv": PANLEX + "9\t6\tMbuzi\tm\t7\tx\n",
+            "f_en-sw_KE.csv": TERMS + "1,en,x,Goat,mbuzi\n",
             xlent: zipped({"x.en": "Nile\nNile\nRome\n", "x.sw": "Nili\nNili\nRoma\n"})}.items():
         make(m, name, content)
     c = real_of(m, wiki="wikiclir", dictionary="muse")
@@ -137,17 +159,14 @@ def test_wikipedia_and_dictionaries_are_taken_where_they_are(tmp_path):
     assert "note" not in counts(c)["muse de"]
     data.write_collection(c, out)
     assert [("wiki" in data.language(out, lang)) for lang in ("swa", "hau")] == [True, False]
-    c = real_of(m, wiki="clirmatrix", dictionary="xlent")
-    assert c["wiki"]["titles"] == {"swa": {"70": "Naili", "90": "Mbuzi"}}
+    c = real_of(m, dictionary="xlent")
     assert c["dictionaries"]["swa"][0] == [("nile", "nili", "1.000000"), ("rome", "roma", "1.000000")]
     data.write_collection(c, out)
     assert (out / "dictionary/swa-en.txt").read_text() == "nili\tnile\t1.000000\nroma\trome\t1.000000\n"
     assert baselines.read_lexicon(out / "dictionary/swa-en.txt")["roma"] == {"rome": 1.0}
-    for dictionary in ("tico", "panlex"):
-        c = real_of(m, dictionary=dictionary)
-        both = [("goat", "mbuzi", "1.000000")], [("mbuzi", "goat", "1.000000")]
-        assert c["dictionaries"] == {"swa": both}
-        assert counts(c)[f"{dictionary} hau"]["note"] == "not found"
+    c = real_of(m, dictionary="tico")
+    both = [("goat", "mbuzi", "1.000000")], [("mbuzi", "goat", "1.000000")]
+    assert c["dictionaries"] == {"swa": both} and counts(c)["tico hau"]["note"] == "not found"
     make(m, xlent, zipped({"x.en": "Nile\n", "x.sw": "Nili\nRoma\n"}))
     with pytest.raises(ValueError, match="zip .en has 1 lines, .*zip .sw has 2 lines"):
         real_of(m, dictionary="xlent")
@@ -156,16 +175,16 @@ def test_wikipedia_and_dictionaries_are_taken_where_they_are(tmp_path):
 def test_at_most_so_many_titles_are_drawn_and_no_order_of_the_files_matters(tmp_path):
     drawn = []
     for order in (range(40), range(39, -1, -1)):
-        rows = [{"src_query": f"jina {i}", "tgt_results": [[i, 6]]} for i in order]
-        for name, lines in (("sw/sw.en.train.base.jl.gz", map(json.dumps, rows)),
-                            ("DOCS/en.tsv.gz", (f"{i}\ta b c d" for i in order))):
-            make(tmp_path, name, gzip.compress("\n".join(lines).encode()))
+        make(tmp_path, "wiki-clir.tar.gz", tarred({
+            "wiki-clir/english/wiki_en.queries": "".join(f"{i}\ta b\tc d\n" for i in order),
+            "wiki-clir/swahili/en2sw.rel": "".join(f"{i}\ts{i}\t2\n" for i in order),
+            "wiki-clir/swahili/wiki_sw.documents": "".join(f"s{i}\tjina {i}\tx\n" for i in order)}))
         files = Files(tmp_path)
-        drawn.append(sources.wiki_titles(files, "clirmatrix", ["swa"], 1, 10, 3))
+        drawn.append(sources.wiki_titles(files, ["swa"], 1, 10, 3))
     assert drawn[0] == drawn[1] and len(drawn[0]["titles"]["swa"]) == 10
-    assert set(drawn[0]["docs"].values()) == {"a b c"}
-    assert files.counts == [{"source": "clirmatrix swa", "read": 40, "kept": 10, "skipped": {"over 10": 30}}]
-    assert sources.wiki_titles(files, "clirmatrix", ["swa"], 2, 10)["titles"] != drawn[0]["titles"]
+    assert set(drawn[0]["docs"].values()) == {"a b. c"}
+    assert files.counts == [{"source": "wikiclir swa", "read": 40, "kept": 10, "skipped": {"over 10": 30}}]
+    assert sources.wiki_titles(files, ["swa"], 2, 10)["titles"] != drawn[0]["titles"]
 
 
 # --------------------------------------------------------------------------------------------- XTREME-R
@@ -274,27 +293,11 @@ def test_without_clef_the_open_collections_stand_in_and_what_is_missing_is_told(
     for folder, options, message in (
             (paper, {"langs": ["fr"]}, "fr: no test collection found in"),
             (paper, {"langs": ["xx"]}, "unknown language 'xx'; the paper profile has sw so tl mr fi de fr"),
-            (tmp_path, {}, "MS MARCO: not found in .*, neither as mmarco nor as msmarco"),
+            (tmp_path, {}, "MS MARCO: its files in mMARCO not found in"),
             (paper, {"langs": ["de"], "corpus": "europarl"},
              "no europarl bitext with FLORES-200 and NTREX-128 found")):
         with pytest.raises(ValueError, match=message):
             paper_of(folder, **options)
-
-
-def test_ms_marco_comes_from_its_own_host_too(paper, tmp_path):
-    whole = paper_of(paper, ["sw"], triples=200)["train"]
-    shutil.copytree(paper, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("mmarco", "clef"))
-    marco = paper / "mmarco/data"
-    parts = {"collectionandqueries.tar.gz": {
-        "collection.tsv": "google/collections/english_collection.tsv",
-        "queries.dev.small.tsv": "google/queries/dev/english_queries.dev.small.tsv",
-        "qrels.dev.small.tsv": "qrels.dev.small.tsv"},
-        "queries.tar.gz": {"queries.train.tsv": "google/queries/train/english_queries.train.tsv"}}
-    for name, members in parts.items():
-        make(tmp_path, name, tarred({x: (marco / path).read_bytes() for x, path in members.items()}))
-    make(tmp_path, "qidpidtriples.train.full.2.tsv.gz",
-         gzip.compress((marco / "triples.train.ids.small.tsv").read_bytes()))
-    assert paper_of(tmp_path, ["sw"], triples=200)["train"] == whole
 
 
 LA94 = "clef/DocumentData/DataCollections/English_data/LATimes94"
@@ -333,7 +336,7 @@ def test_half_of_the_english_topics_of_clef_are_half_of_the_queries(paper, tmp_p
 
 # ------------------------------------------------------------------------------------- smoke, negatives
 def test_smoke_is_a_small_part_that_still_holds_together(real, paper):
-    whole = real_of(real, wiki="clirmatrix")
+    whole = real_of(real, wiki="wikiclir")
     small = collections.cut(whole, queries=5, n=12)
     data.validate(small)
     assert [len(t["queries"]) for t in small["tests"]] == [5, 5, 5, 5]
@@ -349,7 +352,7 @@ def test_smoke_is_a_small_part_that_still_holds_together(real, paper):
 
 
 def test_training_triples_and_titles_get_the_nearest_other_documents_as_negatives(real):
-    c = real_of(real, wiki="clirmatrix")
+    c = real_of(real, wiki="wikiclir")
     mined, bm25 = collections.mine(c), baselines.BM25(c["train"]["docs"])
     data.validate(mined)
     assert {len(negatives) for *_, negatives in mined["train"]["triples"]} <= set(range(1, 9))
@@ -367,7 +370,7 @@ def prepare(*argv):
 
 def test_preparing_twice_gives_the_same_bytes_whatever_the_hash_seed(tmp_path, real):
     for seed in ("0", "1"):
-        argv = ["prepare", "real", "--mirror", real, "--wiki", "clirmatrix", "--out", tmp_path / seed]
+        argv = ["prepare", "real", "--mirror", real, "--wiki", "wikiclir", "--out", tmp_path / seed]
         subprocess.run([sys.executable, "-m", "study.collections", *argv], cwd=ROOT, check=True,
                        capture_output=True, env=os.environ | {"PYTHONHASHSEED": seed})
     first = tree(tmp_path / "0")
@@ -380,7 +383,7 @@ def test_preparing_twice_gives_the_same_bytes_whatever_the_hash_seed(tmp_path, r
     (["real", "--langs", "swa,xx"], "unknown language 'xx'; the real profile has swa hau"),
     (["real", "--langs", "swa", "yor"], "yor: no AfriQA test questions found in"),
     (["real", "--langs", "es"], "es: no XQuAD-R test questions found in"),
-    (["real", "--mirror", "nowhere"], "MIRROR=nowhere: no such folder"),
+    (["real", "--mirror", "nowhere"], "MIRROR: nowhere: No such file or directory"),
     (["real", "--mirror", "EMPTY"], "no training questions, or no tests and bitext, in"),
     ({"lafand-mt/en-swa/train.swa": "one\n"}, "not aligned: .*en has 132 lines, .*swa has 1 lines"),
     ({"lafand-mt/en-swa/train.swa": b"ok\n\xff\n"}, "train.swa:2: byte 0xff at position 1 is not UTF-8"),
@@ -425,9 +428,35 @@ def test_mini_is_asked_for_its_collection(tmp_path, capsys, monkeypatch):
 
 
 def test_langs_are_read_with_spaces_and_commas(tmp_path, real):
-    for i, words in enumerate([["swa", "de"], ["swa,de"], ["de swa"], ["de,", "swa"]]):
+    for i, words in enumerate([["swa", "de"], ["swa,de"], ["de swa", "de"], ["de,", "swa"]]):
         prepare("real", "--mirror", real, "--out", tmp_path / str(i), "--langs", *words)
         assert [*data.load_manifest(tmp_path / str(i))["langs"]] == ["swa", "de"]
+
+
+def test_an_interrupt_is_one_line_and_a_termination_leaves_no_temporary_file(tmp_path, capsys, monkeypatch):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mini, "collection", stopped)
+        assert prepare("mini", "--out", tmp_path / "a") == 130
+    assert capsys.readouterr().err.count("\n") == 1 and not list(tmp_path.iterdir())
+    code = ("import os, signal, data; from study import collections, mini; from test_data import tiny\n"
+            "mini.collection = lambda **_: tiny(); data.clean = lambda _: os.kill(os.getpid(), signal.SIGTERM)\n"
+            f"collections.main(['prepare', 'mini', '--out', {str(tmp_path / 'b')!r}])")
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
+                         env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"})
+    assert (ran.returncode, ran.stderr, list(tmp_path.iterdir())) == (143, "", [])
+    with pytest.raises(SystemExit):
+        collections.main(["show", "mini", "--lang", "sw", "-n", "-1"])
+    assert "-n: invalid choice: -1" in capsys.readouterr().err
+
+
+def test_a_file_of_another_checksum_is_used_and_named(tmp_path, real, capsys):
+    prepare("real", "--mirror", real, "--out", tmp_path / "out", "--langs", "de")
+    line = capsys.readouterr().err
+    assert line.startswith("note: of other checksums than in sources.tsv: ") and line.count("\n") == 1
+    assert f"{real}/xquad-r/de.json" in line
 
 
 # ------------------------------------------------------------------------- with the published files
@@ -435,7 +464,7 @@ def test_langs_are_read_with_spaces_and_commas(tmp_path, real):
 def test_the_published_files_have_the_counts_we_know():
     c = real_of(REAL)
     rows, docs, train = counts(c), c["docs"], c["train"]
-    known = {"swa": (295, 29980), "hau": (300, 3013), "ibo": (409, 6644), "twi": (486, 3335),
+    known = {"swa": (295, 29980), "hau": (300, 3006), "ibo": (409, 6632), "twi": (486, 3318),
              "zul": (325, 3477), "de": (1190, 1783)}
     for lang in set(known) & set(c["langs"]):
         queries = {len(t["queries"]) for t in c["tests"] if t["lang"] == lang}
@@ -443,6 +472,6 @@ def test_the_published_files_have_the_counts_we_know():
     if "de" in c["langs"]:
         assert len(docs["xquad.paragraphs"]) == 240 and len(docs["xquad.sentences"]) == 1180
     if rows["afriqa yor test"].get("note"):
-        assert [len(docs["afriqa"]), len(train["triples"]), len(train["dev_queries"])] == [5108, 3125, 200]
+        assert [len(docs["afriqa"]), len(train["triples"]), len(train["dev_queries"])] == [4885, 2622, 200]
     assert rows["afriqa kin train"]["skipped"] == {"empty context": 45}
     data.validate(collections.cut(collections.mine(c)))

@@ -496,6 +496,11 @@ def test_agrees_with_pytrec_eval_on_random_cases():
 
 # ---- invariances ----
 
+def write_qrels(path, qrels):
+    ev.write_text(path, "".join(f"{qid} 0 {docid} {grade}\n" for qid in sorted(qrels)
+                                      for docid, grade in sorted(qrels[qid].items())))
+
+
 @pytest.fixture(scope="module")
 def collection():
     rng = random.Random(5)
@@ -508,7 +513,7 @@ def collection():
 
 def test_file_and_dict_give_the_same_values(collection, tmp_path):
     qrels, run = collection
-    ev.write_qrels(tmp_path / "qrels", qrels)
+    write_qrels(tmp_path / "qrels", qrels)
     ev.write_run(tmp_path / "run", run, "tag")
     assert ev.read_qrels(tmp_path / "qrels") == qrels
     assert ev.read_run(tmp_path / "run") == run
@@ -692,7 +697,7 @@ def three(tmp_path):
     for name, places in (("base", rng.integers(1, 9, 40)), ("good_1", rng.integers(1, 3, 40)), ("same", rng.integers(1, 9, 40))):
         ev.write_run(tmp_path / name, {f"q{i}": {f"d{i}": -int(place), **{f"x{k}": -k - 0.5 for k in range(9)}}
                                        for i, place in enumerate(places)}, name)
-    ev.write_qrels(tmp_path / "qrels", qrels)
+    write_qrels(tmp_path / "qrels", qrels)
     return [str(tmp_path / name) for name in ("qrels", "base", "good_1", "same")]
 
 
@@ -791,7 +796,7 @@ def test_a_run_may_come_through_a_pipe(pack, tmp_path):
 
 
 def test_a_reader_that_stops_and_ctrl_c_are_one_line(tmp_path, capsys, monkeypatch):
-    ev.write_qrels(tmp_path / "qrels", {f"{i}": {"a": 1} for i in range(5000)})
+    write_qrels(tmp_path / "qrels", {f"{i}": {"a": 1} for i in range(5000)})
     ev.write_run(tmp_path / "run", {f"{i}": {"a": 1.0} for i in range(5000)}, "t")
     command = [sys.executable, str(SOURCE), "trec", "-q", "-m", "all_trec", str(tmp_path / "qrels"), str(tmp_path / "run")]
     done = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

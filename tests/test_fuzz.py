@@ -34,7 +34,6 @@ OLD = "<top>\n<num> C001\n<E-title> t\n<E-desc> d\n</top>\n"
 CIIR = "query_id: C001\ntitle: a\ndescription: b\n\nquery_id: C002\ntitle: c\n"
 WIKICLIR = {"w/english/wiki_en.queries": "7\tNile\tThe Nile\n", "w/swahili/en2sw.rel": "7 s1 2\n",
             "w/swahili/wiki_sw.documents": "s1\tNaili\tMto\n"}
-PANLEX = "id\tlangvar\ttxt\ttxt_degr\tmeaning\tlangvar_uid\n1\t187\tgoat\tgoat\t70\teng-000\n"
 TERMS = 'id,sourceLang,targetLang,sourceString,targetString\n1,en,sw,"a, b",c\n2,en,sw,d,e\n'
 
 
@@ -44,7 +43,6 @@ def rows(record):
 
 AFRIQA = rows(lambda n: {"id": str(n), "question_lang": "swali", "question_translated": "what", "title": "T",
                          "context": passage(n), "answer_pivot": {"text": ["x"]}})
-CLIRMATRIX = rows(lambda n: {"src_query": f"t {n}", "tgt_results": [[f"d{n}", 6], ["d0", 2]]})
 ENTITIES = rows(lambda n: {"entity_id": f"Q{n}", "title": f"t{n}", "description": passage(n)})
 MENTIONS = rows(lambda n: {
     "context": {"language": "de", "text": passage(n), "sentence_spans": [{"start": 0, "end": 20}]},
@@ -54,11 +52,10 @@ ROWS = json.dumps([{"table": "2", "method": "a", "lang": "b", "measure": "map", 
 FORMATS = {                                    # name: (reader of a path, a valid file)
     "lines": (data.lines, TEXT), "corpus": (data.read_tsv, TEXT), "bitext": (data.read_bitext, PAIRS),
     "triples": (data.read_triples, "q1\td1\td2\nq2\td2\n"), "links": (data.read_links, "0-0 1-2\n\n3-1\n"),
-    "tmx": (lambda p: data.read_tmx(p, "sw"), TMX), "json lines": (data.json_lines, CLIRMATRIX),
+    "tmx": (lambda p: data.read_tmx(p, "sw"), TMX), "json lines": (data.json_lines, AFRIQA),
     "afriqa": (sources.read_afriqa, AFRIQA), "squad": (sources.read_squad, json.dumps(squad(range(3), "de"))),
     "muse": (sources.read_muse, "goat ziege\nsun\tsonne\n"), "terms": (sources.read_terms, TERMS),
-    "panlex": (sources.read_panlex, PANLEX), "sgml": (sources.read_sgml, SGML),
-    "clirmatrix": (lambda p: sources.read_clirmatrix(p, make(p.parent, "docs.tsv", TEXT)), CLIRMATRIX),
+    "sgml": (sources.read_sgml, SGML),
     "topics": (sources.read_topics, TOPICS), "old topics": (sources.read_topics, OLD),
     "ciir": (lambda p: sources.read_topics(p, "", sources.CIIR), CIIR),
     "drawn lines": (lambda p: sources.sample_lines(p, "", 3, 1), TEXT),

@@ -7,7 +7,6 @@ import gzip
 import hashlib
 import json
 import os
-import shutil
 import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -142,7 +141,7 @@ def test_files_of_the_hub_come_through_huggingface_hub(server, tmp_path, monkeyp
 
 
 # ------------------------------------------------------------------------------------ finding files
-def test_a_mirror_is_searched_by_name_and_by_the_folder_above_where_names_repeat(tmp_path):
+def test_a_mirror_is_searched_by_name_and_by_the_folder_above_where_names_repeat(tmp_path, monkeypatch):
     english = "NTREX-128/newstest2019-src.eng.txt"
     for name, text in (("x/en-swa/train.en", "1"), ("deep/er/en-hau/train.en", "2"),
                        ("flat/newstest2019-src.eng.txt", "3"), ("en.json", "4")):
@@ -159,8 +158,20 @@ def test_a_mirror_is_searched_by_name_and_by_the_folder_above_where_names_repeat
     make(tmp_path, "other/newstest2019-src.eng.txt", "4")
     with pytest.raises(ValueError, match="differ, both could be ntrex"):
         sources.Files(tmp_path).find("ntrex", english)
-    with pytest.raises(ValueError, match="MIRROR=nowhere: no such folder"):
-        sources.Files("nowhere")
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "linked").symlink_to(tmp_path / "x")              # a folder that is a link is followed
+    assert sources.Files(tmp_path / "m").find("lafand-mt", "en-swa/train.en").read_text() == "1"
+    scan = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("linked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)                         # root may read everything
+    for folder, message in (("nowhere", "nowhere: No such file"), (tmp_path / "m", "linked: Permission denied")):
+        with pytest.raises(ValueError, match=f"MIRROR: .*{message}"):
+            sources.Files(folder)
 
 
 def test_with_a_mirror_or_offline_nothing_is_downloaded_unless_asked(server, tmp_path, monkeypatch):
@@ -195,13 +206,14 @@ def test_every_source_has_an_address_a_licence_a_citation_and_files_of_different
             assert len(row.base.split("/")[5]) == 40 or "commit" in row.note, name
 
 
-def test_a_row_of_languages_is_all_that_a_new_language_needs(monkeypatch):
+def test_a_row_of_languages_is_all_that_a_new_language_needs(tmp_path, monkeypatch):
     german, somali = sources.LANGUAGES["de"], sources.LANGUAGES["so"]
-    assert [german.codes[k] for k in ("panlex", "ccaligned", "tico19")] == ["deu", "de-en", "de_DE"]
+    assert [german.codes[k] for k in ("ntrex", "ccaligned", "tico19")] == ["deu", "de-en", "de_DE"]
     assert (somali.flores, somali.codes["ciral"], somali.codes.get("muse")) == ("som_Latn", "somali", None)
     assert sources.REAL == "swa hau ibo twi yor zul ar de el es hi ru th tr vi zh".split()
     assert sources.PAPER == "sw so tl mr fi de fr".split()
-    added = sources._languages("lug lg Luganda Niger-Congo low real lug_Latn afriqa-test ntrex tico19=lg_UG")
+    row = "lug\tlg\tLuganda\tNiger-Congo\tlow\treal\tlug_Latn\tafriqa-test ntrex tico19=lg_UG\n"
+    added = sources._languages(make(tmp_path, "languages.tsv", "a\tb\tc\td\te\tf\tg\th\n" + row))
     monkeypatch.setattr(sources, "LANGUAGES", added)
     catalogue = sources._sources(Path(sources.__file__).with_name("sources.tsv"))
     for name, file in (("afriqa", "gold_passages/lug/gold_span_passages.afriqa.lug.en.test.json"),
@@ -219,10 +231,9 @@ def test_check_reports_missing_wrong_and_different_files(tmp_path, capsys, monke
     status, (out, _) = check("--mirror", tmp_path / "m", "--profile", "real")
     assert status == 0 and "lafand-mt: 12 of 36 files present" in out and "CC-BY-NC-4.0; Adelani" in out
     assert "  missing  https://raw.githubusercontent.com/masakhane-io/lafand-mt/d441f8b063d63e95eafb72" in out
-    assert "  differs  " in out and "  wrong" not in out and "msmarco" not in out and "7.0 GB" in out
+    assert "  differs  " in out and "  wrong" not in out and "mmarco" not in out and "7.0 GB" in out
     status, (out, _) = check("--mirror", tmp_path / "p", "--profile", "paper")
-    assert status == 0 and "mmarco: 6 of 7 files present" in out and "msmarco: 0 of 3 files present" in out
-    assert "  missing  https://msmarco.z22.web.core.windows.net/msmarcoranking/queries.tar.gz" in out
+    assert status == 0 and "mmarco: 6 of 7 files present" in out and "  missing  https://huggingface" in out
     packed = tmp_path / "m" / "tico19" / "all.en-sw.tmx.zip"
     packed.write_bytes(packed.read_bytes()[:900])
     status, (out, _) = check("--mirror", tmp_path / "m")
@@ -231,7 +242,7 @@ def test_check_reports_missing_wrong_and_different_files(tmp_path, capsys, monke
     monkeypatch.setenv("DATA_CACHE", str(tmp_path / "cache"))
     status, (out, _) = check()
     assert status == 1 and "  wrong    " in out
-    assert check("--mirror", "nowhere") == (2, ("", "error: MIRROR=nowhere: no such folder\n"))
+    assert check("--mirror", "nowhere") == (2, ("", "error: MIRROR: nowhere: No such file or directory\n"))
 
 
 @pytest.mark.skipif(not REAL, reason="set MIRROR to a folder with the publishers' files")
@@ -277,7 +288,6 @@ def test_squad_finds_the_sentence_an_answer_starts_in(tmp_path):
 
 
 TERMS = "id,sourceLang,targetLang,sourceString,targetString\n"
-PANLEX = "id\tlangvar\ttxt\ttxt_degr\tmeaning\tlangvar_uid\n"
 
 
 @pytest.mark.parametrize("reader, content, message", [
@@ -292,8 +302,6 @@ PANLEX = "id\tlangvar\ttxt\ttxt_degr\tmeaning\tlangvar_uid\n"
     (sources.read_muse, "a b c\n", ":1: expected 'word translation', got 'a b c'"),
     (sources.read_terms, TERMS + "3,en\n", ":2: 2 columns of CSV, expected 5: '3,en'"),
     (sources.read_terms, TERMS + '3,en,"a"b,c,d\n', ":2: 0 columns of CSV"),
-    (sources.read_panlex, "1\t187\tgoat\tgoat\t70\teng-000\n", ":1: expected a header with txt and meaning"),
-    (sources.read_panlex, PANLEX + "1\t2\n", ":2: 2 columns by tab, expected 6"),
     (sources.read_sgml, "x\n<DOC>\n<TEXT>a</TEXT>\n</DOC>\n", ":2: a <DOC> without <DOCNO>"),
     (sources.read_sgml, "<DOC>\n<DOCNO>a</DOCNO>\n<DOC>\n", ":3: <DOC> inside the one of line 1"),
     (sources.read_sgml, "\n<DOC>\n<DOCNO>a</DOCNO>\n", ":2: a <DOC> that does not end"),
@@ -337,6 +345,36 @@ def test_filter_pairs_counts_each_reason_once():
     pair = ("The committee will meet again tomorrow morning in the capital.", "会")
     assert list(sources.filter_pairs([pair], count)) == []
     assert list(sources.filter_pairs([pair], count, max_ratio=None)) == [pair]
+    assert list(sources.filter_pairs([("A hundred people came.", ",")], count, max_ratio=None)) == []
+    pairs = [("News Crawl 2019", f"habari {i}") for i in range(5)] + [("hello", f"salamu {i}") for i in range(4)]
+    assert list(sources.filter_pairs(pairs, count)) == pairs[5:]
+    assert count["skipped"]["a side with 5 or more others"] == 5
+
+
+def test_a_shift_by_a_row_is_put_right_and_single_rows_and_clean_bitext_are_left():
+    right = [(f"In {1900 + i} Anna{i} met {i} people.", f"Mwaka {1900 + i} Anna{i} alikutana na watu {i}.")
+             for i in range(60)]
+    count = sources.Files(cache="x").count("pairs")
+    assert sources.realigned(right, count) == right and "note" not in count
+    english, source = map(list, zip(*right))
+    down = source[:20] + source[19:59]                         # from row 21 on each translation is one late
+    fixed = sources.realigned(list(zip(english, down)), count)
+    assert fixed[:20] == right[:20] and fixed[20:59] == right[20:59]
+    assert count["note"] == "40 rows from 21 to 60 one row off, put right"      # the last has lost its own
+    swapped = right[:30] + [(right[30][0], right[31][1]), (right[31][0], right[30][1])] + right[32:]
+    assert sources.realigned(swapped, count) == swapped and sources.realigned([], count) == []
+
+
+@pytest.mark.skipif(not REAL, reason="set MIRROR to a folder with the publishers' files")
+def test_of_the_published_files_only_the_somali_translation_memory_is_shifted():
+    files = sources.Files(REAL)
+    for lang in ("sw", "so", "tl", "mr", "fr"):
+        pairs = list(data.read_tmx(files.find("tico19", f"TM/all.en-{lang}.tmx.zip"), lang))
+        moved, count = 0, files.count(lang)
+        for a, b in zip(pairs, sources.realigned(pairs, count)):
+            moved += a != b
+        assert ("note" in count) == (lang == "so") and (moved > 1700) == (lang == "so")
+    assert count["source"] == "fr"
 
 
 WIKICLIR = {
@@ -344,11 +382,6 @@ WIKICLIR = {
         "7\tNile\tThe Nile is a river .\n8\tGoat\tA goat eats .\n9\tRome\tA city\n",
     "wiki-clir/swahili/en2sw.rel": "7 s1 2\n8 s1 1\n8\ts2\t2\n9 s3 2\n",
     "wiki-clir/swahili/wiki_sw.documents": "s1\tNaili\tMto\ns2\tMbuzi\tMnyama\ns4\tJua\tNyota\ns3\t \tMji\n"}
-CLIRMATRIX = "".join(json.dumps(row) + "\n" for row in [
-    {"src_id": "1", "src_query": "Naili", "tgt_results": [["70", 6], ["80", 3]]},
-    {"src_id": "2", "src_query": "Jua", "tgt_results": [["80", 5]]},
-    {"src_id": "3", "src_query": "Mbuzi", "tgt_results": [["80", 4], ["90", 6]]}]) + "\n"
-ARTICLES = "80\tSun is a star\n90\tGoat eats\n70\tNile  is a river\n"
 
 
 def test_wikiclir_turned_round_has_titles_and_their_english_mates(tmp_path):
@@ -364,27 +397,14 @@ def test_wikiclir_turned_round_has_titles_and_their_english_mates(tmp_path):
             list(sources.read_wikiclir(make(tmp_path, "wiki-clir.tar.gz", body), "swahili", "sw"))
 
 
-def test_clirmatrix_takes_the_mate_and_refuses_other_lines(tmp_path):
-    docs = make(tmp_path, "d.tsv", ARTICLES)
-    path = make(tmp_path, "q.jl.gz", gzip.compress(CLIRMATRIX.encode()))
-    assert list(sources.read_clirmatrix(path, docs)) == [
-        ("Mbuzi", "90", "Goat eats"), ("Naili", "70", "Nile is a river")]
-    for text in ('{"src_query": "x"}', '{"src_query": "x", "tgt_results": [3]}', "[]", '{"src_query": 3}'):
-        with pytest.raises(ValueError, match="q.jl:1: expected an object with src_query and tgt_results"):
-            list(sources.read_clirmatrix(make(tmp_path, "q.jl", text), docs))
-    with pytest.raises(ValueError, match="d.tsv:1: expected docid<TAB>text, got '80'"):
-        list(sources.read_clirmatrix(path, make(tmp_path, "d.tsv", "80\n")))
-
-
-def test_dictionaries_are_pairs_by_space_or_tab_csv_with_a_header_or_joined_by_meaning(tmp_path):
+def test_dictionaries_are_pairs_by_space_or_tab_or_csv_with_a_header(tmp_path):
     path = make(tmp_path, "en-de.txt", "goat ziege\ngoat\tgeiß\n\n")
     assert list(sources.read_muse(path)) == [("goat", "ziege"), ("goat", "geiß")]
     text = TERMS + '2,en,so,acute bronchitis,bronkiita daran\n3,en,so,"cough, dry","qufac, qalalan"\n'
     assert list(sources.read_terms(make(tmp_path, "t.csv", text))) == [
         ("acute bronchitis", "bronkiita daran"), ("cough, dry", "qufac, qalalan")]
-    english = make(tmp_path, "eng.tsv", PANLEX + "1\t187\tgoat\tg\t70\tx\n2\t187\tsun\ts\t71\tx\n")
-    swahili = make(tmp_path, "swh.tsv", PANLEX + "9\t6\tmbuzi\tm\t70\tx\n8\t6\tbeberu\tb\t70\tx\n")
-    assert list(sources.same_meaning(english, swahili)) == [("goat", "mbuzi"), ("goat", "beberu")]
+    text = TERMS + "4,en,so,cough, dry,qufac, qalalan\n5,en,so,flu,hergeb\n"       # commas without quotes
+    assert list(sources.read_terms(make(tmp_path, "t.csv", text))) == [("", ""), ("flu", "hergeb")]
 
 
 LATIMES = """<DOC>

@@ -19,6 +19,11 @@ from study import figures, tables
 METHODS = {"zero-shot": 0.0, "mean": 0.6, "optical": 1.6, "english": 4.0}
 
 
+def write_qrels(path, qrels):
+    evaluate.write_text(path, "".join(f"{qid} 0 {docid} {grade}\n" for qid in sorted(qrels)
+                                      for docid, grade in sorted(qrels[qid].items())))
+
+
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory):
     """A data folder of three test sets and runs of four methods, two of them with two seeds."""
@@ -31,12 +36,12 @@ def experiment(tmp_path_factory):
         qrels = {f"{lang}{i}": {d: rng.randint(0, 2) for d in rng.sample(docids, 6)} | {docids[i]: 1}
                  for i in range(30)}
         os.makedirs(root / "data" / "test" / name)
-        evaluate.write_qrels(root / "data" / "test" / name / "qrels.txt", qrels)
+        write_qrels(root / "data" / "test" / name / "qrels.txt", qrels)
         tests.append({"set": name, "lang": lang, "name": language, "class": group, "docs": "mini",
                       "queries": "", "english": "",
                       "qrels": f"test/{name}/qrels.txt"})
         langs[lang] = {"name": language, "family": f"Family {lang}", "class": group, "pairs": 500,
-                       "bitext": "mini"}
+                       "bitext": "mini", "train": "", "dev": ""}
         for method, weight in METHODS.items():
             for seed in (1, 2) if method in ("optical", "mean") else (1,):
                 run = {q: {d: rng.gauss(0, 1) + weight * (judged.get(d, 0) > 0) for d in docids}
