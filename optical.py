@@ -420,19 +420,26 @@ class Batch(NamedTuple):
 SINKHORN = partial(ot.sinkhorn, max_iter=100, tol=1e-4, warn=False)      # the plan that OPTICAL trains on
 
 
-def optical_loss(b, epsilon=0.05, plan=SINKHORN, cost=ot.cosine_cost, weights=None):
+def spread(C, rows, columns):
+    """The standard deviation of the costs C (B, N, M) where rows (B, N) and columns (B, M) are True."""
+    share = (rows[:, :, None] & columns[:, None]) / (rows.sum(1) * columns.sum(1)).sum()     # (B, N, M)
+    return ((C - (C * share).sum()) ** 2 * share).sum().sqrt()
+
+
+def optical_loss(b, epsilon=0.2, plan=SINKHORN, cost=ot.cosine_cost, weights=None):
     """Equation (6) with cost (4) and plan (5): OPTICAL.
 
-    Args: epsilon, in units of the cost; plan, by default 100 passes at most to a marginal error of 1e-4;
+    Args: epsilon, in units of the standard deviation of the batch's costs, so that one value does for any
+    encoder: DEVIATION 9; plan, by default 100 passes at most to a marginal error of 1e-4;
     weights, (batch) -> masses (B, N), (B, M), default uniform. DEVIATION 7: the plan is a constant. The
     gradient by C is P, the derivative of the entropic transport value, not of <P, C>.
     """
     C = cost(b.teacher, b.student)                                               # (B, N, M)
     if not torch.isfinite(C).all():
         return C.mean(), {}                            # the student has diverged: fit() stops at the NaN
-    masks = b.t_mask, b.s_mask
+    masks, unit = (b.t_mask, b.s_mask), spread(C.detach(), b.t_mask, b.s_mask)
     masses = map(ot.weighted_marginal, weights(b), masks) if weights else map(ot.uniform_marginal, masks)
-    transport = plan(C.detach(), *masses, epsilon)
+    transport = plan(C.detach() / unit, *masses, epsilon)
     stats = {"plan_entropy": ot.plan_entropy(transport.plan), "marginal_error": transport.error}      # (B,)
     return ot.transport_loss(C, transport.plan).mean(), {key: value.mean() for key, value in stats.items()}
 

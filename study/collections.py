@@ -7,11 +7,13 @@
 real    AfriQA's test questions in low-resource languages against all its English passages, bitext lafand-mt;
         XQuAD-R's in high-resource ones against its English paragraphs and, as LAReQA does, sentences, bitext
         NTREX-128. The teacher learns from AfriQA's other English questions, the same for any languages.
+headlines  of NTREX-128, in the paper's seven languages, ask for its English articles among lafand-mt's;
+        bitext TICO-19, SIB-200, HornMT; the same teacher.
 paper   The paper's own setting: MS MARCO, OPUS, seven languages, CLEF 2000-2003, which has to be bought:
         CLEF=folder names it, laid out as ELRA-E0008 is; CIIR translated its topics into Swahili and Somali.
         Open collections stand in for it, or beside it: Belebele, MLQA, CIRAL.
 both    XTREME-R's tasks (Ruder et al. 2021), for table 9, with English documents alone: LAReQA without other
-        languages' candidates, Tatoeba with equal sentences as one, Mewsli-X's query of mention and sentence.
+        languages' candidates, Tatoeba with equal sentences as one.
 """
 import argparse
 import hashlib
@@ -89,10 +91,11 @@ def _afriqa(files):
     return {docid: text for docid, text in pool.items() if docid not in same}, parts
 
 
-def _teacher(files, pool, parts, tests, seed):
+def _teacher(files, pool, parts, seed):
     """English questions with passages, none of a test; about 200 are held out for selection."""
+    tests = [row for (_, split), rows in parts.items() if split == "test" for row in rows]
     answers, asked = ({row["docid"] for row in tests}, {data.fold(row["english"]) for row in tests})
-    tested, by_passage = set().union(*(shingles(row["context"]) for row in tests)), {}
+    tested, by_passage = set().union(*(shingles(pool[docid]) for docid in answers)), {}
 
     def copied(docid):                           # a test passage, or half of it stands in such
         runs = shingles(pool[docid])
@@ -152,9 +155,18 @@ def _lafand(files, lang):
     count = files.count(f"lafand-mt {lang} dev")
     dev = list(sources.filter_pairs(count.each(data.aligned(*paths["dev"])), count))
     count.skip("over 500", max(0, len(dev) - 500))
-    dev = [dev[i * len(dev) // 500] for i in range(500)] if len(dev) > 500 else dev
-    count, known = files.count(f"lafand-mt {lang} train"), {text for pair in dev for text in pair}
-    pairs = sources.filter_pairs(count.each(data.aligned(*paths["train"])), count)
+    dev, count = spread(dev, 500), files.count(f"lafand-mt {lang} train")
+    return apart(sources.filter_pairs(count.each(data.aligned(*paths["train"])), count), dev, count)
+
+
+def spread(rows, n):
+    """At most `n` of the rows, spread evenly."""
+    return [rows[i * len(rows) // n] for i in range(n)] if len(rows) > n else rows
+
+
+def apart(pairs, dev, count):
+    """Training and dev pairs; no text of dev is in training."""
+    known = {text for pair in dev for text in pair}
     train = [pair for pair in pairs if known.isdisjoint(pair)]
     count.skip("a side is in dev", count["kept"] - len(train))
     return {"train": train, "dev": dev}
@@ -178,11 +190,9 @@ def _ntrex(files, lang):
 def real_collection(files, langs=None, seed=1, wiki=None, dictionary=None):
     """The real profile as data.write_collection takes it; options as of the command, see `main`. Raises:
     ValueError for an unknown language, and for one of `langs` that lacks its files."""
-    langs, high = sorted(known(langs, "real"), key=sources.REAL.index), sources.codes("xquad-r")
+    langs, high = known(langs, "real"), sources.codes("xquad-r")
     pool, parts = _afriqa(files)
-    tests = [row for (_, split), rows in parts.items() if split == "test" for row in rows]
-    train = _teacher(files, pool, parts, tests, seed)
-    docs, found = xquad(files, high)
+    train, (docs, found) = _teacher(files, pool, parts, seed), xquad(files, high)
 
     def make(lang):
         rows = parts.get((lang, "test"), [])
@@ -197,20 +207,79 @@ def real_collection(files, langs=None, seed=1, wiki=None, dictionary=None):
     return _collection(files, "real", langs, seed, train, {"afriqa": pool} | docs, make, wiki, dictionary)
 
 
+def articles(files):
+    """English articles of lafand-mt's documents, twins as one: {docid: text}; a blank row ends an article."""
+    texts = {}
+    for file in sources.SOURCES["lafand-doc"].files:
+        rows, path = [], files.find("lafand-doc", file)
+        for _, line in [*data.lines(path), (0, "")][1:] if path else ():
+            rows.append(data.clean(line.partition("\t")[0].strip('"').replace('""', '"')))
+            if not rows[-1]:
+                text, rows = " ".join(rows).strip(), []
+                texts |= {"a" + hashlib.sha1(text.encode()).hexdigest()[:10]: text} if text else {}
+    count, same = files.count("lafand-mt articles", len(texts)), twins(texts)
+    count.skip("twin of a longer article", len(same))
+    return {docid: text for docid, text in texts.items() if docid not in same}
+
+
+def _news(files, lang, n=300):
+    """Bitext that shares no sentence with NTREX-128: TICO-19, SIB-200, HornMT; at most `n` pairs are dev."""
+    row, found = LANGUAGES[lang], {}
+    if path := files.find("tico19", f"TM/all.en-{row.iso}.tmx.zip"):
+        found["TICO-19"] = data.read_tmx(path, row.iso)
+    sides = [{record[0]: data.clean(record[2]) for part in ("train", "dev", "test")
+              for path in files.find_all("sib-200", f"{code}/{part}.tsv")
+              for record in [*data.columns(path, "", 3)][1:]} for code in (sources.ENGLISH, row.flores)]
+    if all(sides):
+        found["SIB-200"] = ((sides[0][key], sides[1].get(key, "")) for key in sorted(sides[0], key=int))
+    if "hornmt" in row.codes and (paths := files.find_all("hornmt", "eng.txt", "som.txt")):
+        found["HornMT"] = data.aligned(*paths)
+    pairs = []
+    for name, rows in found.items():
+        count = files.count(f"{name} {lang}")
+        pairs += sources.filter_pairs(count.each(rows), count)
+    if not pairs:
+        raise FileNotFoundError("no TICO-19, SIB-200 or HornMT bitext found")
+    dev, count = spread(pairs, min(n, len(pairs) // 4)), files.count(f"{lang} bitext", len(pairs))
+    return ", ".join(found), apart(pairs, dev, count)
+
+
+def headlines_collection(files, langs=None, seed=1, wiki=None, dictionary=None):
+    """Known-item search: a headline of NTREX-128 asks for its English article; else as real_collection."""
+    langs, docs, train = known(langs, "headlines"), articles(files), _teacher(files, *_afriqa(files), seed)
+
+    def first(name):                             # {document: its first sentence}, {document: the others}
+        paths, heads, rest = files.find_all("ntrex", "DOCUMENT_IDS.tsv", f"{NTREX}{name}.txt"), {}, {}
+        for doc, text in data.aligned(*paths) if paths else ():
+            rest.setdefault(doc, []).append(text) if doc in heads else heads.setdefault(doc, text)
+        return heads, {doc: " ".join(texts) for doc, texts in rest.items()}
+    english, bodies = first("src.eng")
+
+    def make(lang):
+        asked, _ = first(f"ref.{LANGUAGES[lang].codes['ntrex']}")
+        rows = [(f"{lang}.{doc}", text, {doc: 1}, english[doc]) for doc, text in asked.items()]
+        if not rows:
+            raise FileNotFoundError("no headlines of NTREX-128 found")
+        return [test_set(lang, lang, "headlines", rows)], *_news(files, lang)
+
+    return _collection(files, "headlines", langs, seed, train, {"headlines": bodies | docs}, make, wiki,
+                       dictionary)
+
+
 def known(langs, profile):
-    """`langs`, or [] for None. Raises: ValueError for a language that the profile has not."""
-    everyone = sources.REAL if profile == "real" else sources.PAPER
+    """`langs` in the profile's order, or [] for None. Raises: ValueError for one that the profile has not."""
+    everyone = sources.PROFILES[profile]
     for lang in langs or []:
         if lang not in everyone:
             raise ValueError(f"unknown language {lang!r}; the {profile} profile has {' '.join(everyone)}")
-    return langs or []
+    return sorted(langs or [], key=everyone.index)
 
 
 def _collection(files, profile, langs, seed, train, docs, make, wiki, dictionary):
     """The collection of `langs`, or of all that can be in it; make(lang): test sets, the bitext's name, the
     bitext, or FileNotFoundError; their documents, {name: {docid: text}}, are or come into `docs`."""
     c = {"profile": profile, "seed": seed, "langs": {}, "train": train, "bitext": {}, "tests": []}
-    for lang in langs or (sources.REAL if profile == "real" else sources.PAPER):
+    for lang in langs or sources.PROFILES[profile]:
         row = LANGUAGES[lang]
         try:
             sets, corpus, c["bitext"][lang] = make(lang)
@@ -223,9 +292,9 @@ def _collection(files, profile, langs, seed, train, docs, make, wiki, dictionary
         family = row.family if profile == "paper" else row.family.split(" (")[0]
         c["langs"][lang] = {"name": row.name, "family": family, "class": row.cls,
                             "pairs": len(c["bitext"][lang]["train"]), "bitext": corpus}
+    c["docs"] = {name: docs[name] for name in docs if name in {test["docs"] for test in c["tests"]}}
     if not c["tests"] or not train["triples"]:
         raise ValueError(f"no training questions, or no tests and bitext, in {files.where}; {CHECK}")
-    c["docs"] = {name: docs[name] for name in docs if name in {test["docs"] for test in c["tests"]}}
     if wiki:
         c["wiki"] = sources.wiki_titles(files, c["langs"], seed)
     if dictionary:
@@ -254,19 +323,6 @@ def xtreme(files, docs, langs):
         docs["xquad.sentences"] = english["xquad.sentences"]
         rows = [(qid, text, test["qrels"][qid]) for qid, text in test["queries"].items()]
         yield test_set(lang, f"{lang}.lareqa", "xquad.sentences", rows, "mAP@20, LAReQA")
-    wanted, names, found = sources.codes("mewsli-x", langs), sources.SOURCES["mewsli-x"].files, {}
-    paths = files.find_all("mewsli-x", *names) if wanted else []
-    if paths:
-        entities = dict(sources.records(paths[0], sources.entity, "entity_id, title, description"))
-        for lang, rows in sources.records(paths[1], sources.mentions, "context, mentions (get-mewsli-x.sh)"):
-            found.setdefault(lang, []).extend(rows)
-    for lang in (lang for lang in wanted if lang in found):
-        rows = [(qid, query, {answer: 1}) for qid, answer, query in files.count(f"mewsli-x {lang}").each(
-            found[lang], lambda row: "no text; get-mewsli-x.sh puts it there" if not row[2] else
-            "" if row[1] in entities else "unknown entity")]
-        if rows:
-            docs["mewsli-x"] = entities
-            yield test_set(lang, f"{lang}.mewsli", "mewsli-x", rows, "mAP@20, Mewsli-X")
 
 
 # ------------------------------------------------------------------------------------------------ paper
@@ -459,7 +515,7 @@ def paper_collection(files, langs=None, seed=1, corpus="ccaligned", clef_folder=
     langs = known(langs, "paper")
     train, docs, topics = marco(files, seed, triples), {}, {}
     if clef_folder:
-        topics, docs["clef"] = clef(clef_folder, files, langs or sources.PAPER)
+        topics, docs["clef"] = clef(clef_folder, files, langs or sources.PROFILES["paper"])
 
     def make(lang):
         found = [*questions(files, lang), *ciral(files, lang)]
@@ -538,7 +594,8 @@ def prepare(args):
         c = paper_collection(files, langs, args.seed, args.bitext, args.clef, *given)
         c = cut(c) if args.smoke else c
     else:
-        c = real_collection(files, langs, args.seed, *given)
+        make = real_collection if args.profile == "real" else headlines_collection
+        c = make(files, langs, args.seed, *given)
         c = mine(cut(c) if args.smoke else c)
     data.write_collection(c, args.out)
     for lang, row in c["langs"].items():
@@ -577,7 +634,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(prog="study.collections", allow_abbrev=False, description="Collections.")
     commands, yes = parser.add_subparsers(dest="command", required=True), argparse.BooleanOptionalAction
     p = commands.add_parser("prepare", allow_abbrev=False, help="write a collection to a folder")
-    p.add_argument("profile", choices=["mini", "real", "paper"])
+    p.add_argument("profile", choices=["mini", *sources.PROFILES])
     p.add_argument("--out", required=True, help="folder to write")
     p.add_argument("--langs", nargs="+", help="language codes, default all that have their files")
     p.add_argument("--seed", type=int, default=1, help="what is drawn by chance, default 1")

@@ -148,41 +148,7 @@ def languages(args):
     return langs
 
 
-# Every option of the commands, explained once; COMMON and TRAINING: what all have, what all that train have.
-OPTIONS = {
-    "data": "folder written by study.collections prepare", "device": "auto, cpu, cuda, cuda:1",
-    "precision": "inside the encoder: auto (bf16 where the hardware multiplies it), float32, bf16",
-    "threads": "CPU threads; 0: torch's choice", "seed": "of initialisation, dropout and batches",
-    "langs": "languages, sw+so: one student of several; without: all of the collection",
-    "out": "experiment folder, or file, to write", "runs": "folder of runs", "rows": "file of rows to write",
-    "batch": "examples a step", "accumulate": "parts a batch is cut into, to save memory",
-    "compile": "torch.compile for the encoder's training step",
-    "log-every": "steps between lines of the log", "save-every-s": "seconds between checkpoints",
-    "steps": "training steps", "lr": "peak learning rates", "encoder": "Hugging Face name or folder",
-    "teacher": "folder of the teacher", "root": "OUT of a run", "cache": "folder of kept vectors",
-    "teachers": "folders of teachers, one of each size", "students": "folder of students with their weights",
-    "vocab": "largest vocabulary, in subwords", "hidden": "width",
-    "ffn": "width of the feed-forward layers, in --hidden",
-    "layers": "depth; of a student: train the last so many layers only, 0 all",
-    "dim": "dimensions of a token vector; 0: the encoder's width",
-    "query-tokens": "longest query, in tokens", "doc-tokens": "longest document, in tokens",
-    "augment": "mask tokens in queries; else as the teacher",
-    "freeze": "keep the encoder, in bfloat16; train the projection alone", "epochs": "where --steps is 0",
-    "negatives": "hard negatives a query and step", "methods": "objectives, supervised methods",
-    "pairs": "the first so many sentence pairs; 0: the manifest's", "max-tokens": "of a sentence, in tokens",
-    "epsilon": "entropy weight of the plan, in units of the cost", "tau": "temperature of contrastive",
-    "plan": "how optical gets its plan; align: JSON file for the plan of a language's first dev pair",
-    "cost": "optical's cost between token vectors", "marginals": "mass of a token in optical",
-    "init": "start as the teacher or as its encoder", "lexicon": "folders of dictionaries, first come first",
-    "lexicon-size": "code-switch: its so many most frequent words; 0: all", "save": "keep students' weights",
-    "switch": "code-switch: probability that a word is replaced", "translations": "folders of study.nmt",
-    "rates": "folder of a tune",
-    "share": "several languages: share of queries in low-resource ones; -1: even", "name": "of the model",
-    "mix": "bitext: probability that a source word gives way to an English one", "smoothing": "of labels",
-    "variants": "a student each instead of --methods: key=value joined by commas", "dropout": "probability",
-    "tuned": "folder of a tune (students: of as many steps, with --save)", "beams": "of the search",
-    "cross": "shares of samples with English documents", "reverse": "also the English training queries",
-    "codes": "LANG=CODE: the model's language codes where not FLORES-200's; `none` for a model without"}
+OPTIONS = dict(data.columns(Path(__file__).with_name("options.tsv"), "", 2))     # each explained once
 COMMON = "data! device=auto precision=auto threads=0 seed=1"
 TRAINING = "out! batch=64 accumulate=1 compile? log-every=10 save-every-s=120.0"
 

@@ -72,7 +72,6 @@ def figures(scores, plan, out):
             axes.set(xlabel=drawn[name][0], ylabel="MAP", xscale="linear" if name == "mix" else "log")
             axes.legend()
         page.savefig(out / f"{name}.svg", metadata={"Date": None})
-    print(f"  figures: {', '.join(sorted(path.name for path in out.iterdir()))}", flush=True)
 
 
 def main(argv=None):

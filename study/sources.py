@@ -15,7 +15,6 @@ import csv
 import hashlib
 import heapq
 import html
-import math
 import os
 import random
 import re
@@ -39,7 +38,7 @@ def _languages(path):
     """{code: Language} of a file. What a source calls it: as `usual` or the row says, else ISO 639-1."""
     found = {}
     for code, iso, name, family, cls, profiles, flores, own in list(data.columns(path, "", 8))[1:]:
-        usual = dict.fromkeys(("ntrex", "tatoeba"), flores[:3]) | {"belebele": flores}
+        usual = dict.fromkeys(("ntrex", "tatoeba"), flores[:3]) | {"belebele": flores, "sib-200": flores}
         usual |= dict.fromkeys(("ciral", "mmarco"), name.lower())
         usual |= dict.fromkeys(("afriqa-train", "afriqa-dev", "afriqa-test"), code)
         usual |= dict.fromkeys(OPUS, "-".join(sorted(("en", iso))))
@@ -51,7 +50,8 @@ def _languages(path):
 
 
 LANGUAGES = _languages(Path(__file__).with_name("languages.tsv"))
-REAL, PAPER = ([x for x, row in LANGUAGES.items() if kind in row.profiles] for kind in ("real", "paper"))
+PROFILES = {kind: [x for x, row in LANGUAGES.items() if kind in row.profiles.split()]
+            for kind in ("real", "headlines", "paper")}
 ENGLISH = "eng_Latn"                             # FLORES-200's code, also NLLB's and Belebele's
 
 
@@ -98,10 +98,6 @@ class Count(dict):
                 yield row
 
 
-def _refuse(error):
-    raise ValueError(f"MIRROR: {error.filename}: {error.strerror}")
-
-
 class Files:
     """Finds the files of SOURCES; `counts` what is read of them, `differ`: those of another checksum.
 
@@ -114,7 +110,10 @@ class Files:
         self.download = env("DOWNLOAD") == "1" if mirror else env("OFFLINE", "0") in ("", "0")
         self.cache = Path(cache or env("DATA_CACHE") or Path.home() / ".cache" / "optical-data")
         self.where = self.mirror or self.cache
-        for folder, below, names in os.walk(mirror, onerror=_refuse, followlinks=True) if mirror else ():
+
+        def refuse(error):
+            raise ValueError(f"MIRROR: {error.filename}: {error.strerror}")
+        for folder, below, names in os.walk(mirror, onerror=refuse, followlinks=True) if mirror else ():
             below.sort()
             for name in sorted(names):
                 self.names.setdefault(name, []).append(Path(folder, name))
@@ -203,15 +202,12 @@ def fetch(url, path, checksum=""):
 # ---------------------------------------------------------------------------------------------- readers
 def sample_lines(path, member, n, seed):
     """[(line number, line)] of `n` lines at most, drawn by chance, in order, and how many the file has."""
-    rng, kept, w, drawn, total = random.Random(seed), [], 1.0, n, 0
-    for total, line in data.lines(path, member):          # in memory for n lines: Li 1994, algorithm L
+    rng, kept, total = random.Random(seed), [], 0
+    for total, line in data.lines(path, member):          # in memory for n lines: Vitter 1985, algorithm R
         if total <= n:
             kept.append((total, line))
-        elif total == drawn:
-            kept[rng.randrange(n)] = total, line
-        if total == drawn:
-            w *= math.exp(math.log(rng.random()) / n)
-            drawn += 1 + int(math.log(rng.random()) / math.log1p(-w))
+        elif (place := rng.randrange(total)) < n:
+            kept[place] = total, line
     return sorted(kept), total
 
 
@@ -344,23 +340,6 @@ def wiki_titles(files, langs, seed, most=50_000, words=200):
         if not drawn:
             count["note"] = "not found"
     return wiki
-
-
-def entity(record):
-    """(id, title and description) of a candidate of Mewsli-X."""
-    return str(record["entity_id"]), data.clean(f"{record['title']}. {record['description']}")
-
-
-def mentions(record):
-    """(language, [(id, entity, query, "" without text), ...]) of an article of Mewsli-X."""
-    text, found = record["context"]["text"], []
-    for mention in record["mentions"]:
-        span = mention["mention_span"]
-        sentence = next((own for own in record["context"]["sentence_spans"]
-                         if own["start"] <= span["start"] and span["end"] <= own["end"]), span)
-        query = data.clean(f"{span['text']}: {text[sentence['start']:sentence['end']]}") if text else ""
-        found.append((str(mention["example_id"]), str(mention["entity_id"]), query))
-    return str(record["context"]["language"]), found
 
 
 def read_sgml(path):
@@ -511,7 +490,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(prog="study.sources", allow_abbrev=False, description="The data sets.")
     p = parser.add_subparsers(dest="command", required=True).add_parser(
         "check", allow_abbrev=False, help="report every source: present, missing, wrong")
-    p.add_argument("--profile", choices=("real", "paper"), help="default all")
+    p.add_argument("--profile", choices=PROFILES, help="default all")
     p.add_argument("--mirror", help="folder with the publishers' files, default $MIRROR")
     args = parser.parse_args(argv)
     return status_of(lambda: int(check(args.profile, args.mirror) > 0))

@@ -16,7 +16,7 @@ import torch
 import data
 import evaluate
 import ot
-from optical import SINKHORN, documents_of, fit, length_batches, maxsim, ranking_loss
+from optical import SINKHORN, documents_of, fit, length_batches, maxsim, ranking_loss, spread
 from study import baselines, tables
 from study.experiment import (TRAINING, close_experiment, commands_of, languages, load, open_experiment,
                               run_command, training_of, write_json)
@@ -213,7 +213,7 @@ def plans_of(teacher, student, pairs, epsilon, max_tokens, batch=64):
                                     for encoder, texts in zip((teacher, student), zip(*some)))
         C = ot.cosine_cost(t, s)                                                 # (B, N, M)
         masses = ot.uniform_marginal(t_mask), ot.uniform_marginal(s_mask)
-        plans = SINKHORN(C, *masses, epsilon, max_iter=1000).plan
+        plans = SINKHORN(C / spread(C, t_mask, s_mask), *masses, epsilon, max_iter=1000).plan
         for pair, plan, cosine in zip(some, plans.cpu().numpy(), (1 - C).cpu().numpy()):
             places = [word_of(teacher, text, max_tokens) for text in pair]
             n, m = map(len, places)
@@ -297,7 +297,7 @@ def parser():
         __doc__, (answers, "runs! out!"), (cost, "root! out!"),
         (hybrid, f"{TRAINING} langs* teacher! cross*! steps=400 lr! negatives=1 runs!"),
         (scale, f"{student_options()} teachers*! lr=0.0 rates= runs! rows!"),
-        (align, "langs* teacher! students! epsilon=0.05 max-tokens=64 plan= out!"))
+        (align, "langs* teacher! students! epsilon=0.2 max-tokens=64 plan= out!"))
 
 
 def main(argv=None):

@@ -14,6 +14,7 @@ import os
 import re
 import sys
 from operator import itemgetter
+from pathlib import Path
 
 import numpy as np
 
@@ -22,37 +23,20 @@ import evaluate
 from study import status_of
 
 VERSION = 1        # of the scores, part of every signature: raised when a number could change
-METHODS = {                                                               # as the tables list them
-    "bm25": "BM25, untranslated", "bm25-lexicon": "BM25, IBM Model 1 lexicon",
-    "psq": "BM25, probabilistic structured queries", "bm25-nmt": "BM25 on NMT",
-    "nmt": "late interaction on NMT", "zero-shot": "zero-shot teacher",
-    "code-switch": "code-switched training", "translate-train": "translate-train",
-    "wikiclir": "fine-tuning on WikiCLIR", "mean": "distillation, sentence mean",
-    "greedy": "distillation, greedy match", "contrastive": "contrastive on bitext",
-    "optical": "OPTICAL", "english": "ceiling: English query"}
+NAMES = list(data.columns(Path(__file__).with_name("names.tsv"), "", 3))               # what the tables print
+METHODS, FACTS, TITLES = ({key: name for kind, key, name in NAMES if kind == own}
+                          for own in ("method", "fact", "table"))
 OURS, CEILING, ALPHA = "optical", "english", 0.05
 KEY = ("table", "method", "lang", "measure")
 _key = itemgetter(*KEY)
 SCORED = ("map", "recip_rank", "recall_100", "ndcg_cut_10")
-FACTS = {"pairs": "pairs", "subwords_per_word": "subwords per word", "queries": "queries",
-         "docs": "documents", "relevant_per_query": "relevant per query"}
-TITLES = {"3": "ablation, OPTICAL with one setting changed", "4": "bitext size",
-          "5": "OPTICAL, source words replaced by English ones with probability `mix`",
-          "6": "code-switched training alone, probability `switch`, words in the lexicon",
-          "7": "one code-switched student of all these languages, `share` of it in low-resource ones",
-          "8": "hybrid batches, `cross` of the samples with English documents; low: cross-lingual, high: "
-               "monolingual", "9": "model size; OPTICAL, and the teacher with English queries",
-          "10": "alignment error rate, lower is better"}
 NOTE = """Mean average precision over all judged queries, 0 for those without a result; {} queries.
 Seeds {}; with several, mean ± standard deviation over seeds. Low and high mean: over test sets, \
 unweighted; gap: high mean - low mean.
 """
-TESTED = """† OPTICAL is significantly better, ‡ significantly worse than this (p < {}): two-sided paired \
-t-tests over queries, each query's value its mean over seeds; for a mean, over the queries of all its test \
-sets, one in several languages (same documents) counting once; Holm correction over the table's {} \
-comparisons, the ceiling excepted.
-Bold: the best of its column, the ceiling excepted, where that is significant: OPTICAL above every other \
-method, or another method above OPTICAL.
+TESTED = """† OPTICAL is significantly better, ‡ worse than this (p < {}): two-sided paired t-tests over \
+queries, a value its mean over seeds, a topic in several languages counting once; Holm correction over the \
+table's {} comparisons. Bold: the best of its column if OPTICAL is surely above the rest, or it above OPTICAL.
 """
 
 

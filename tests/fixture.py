@@ -5,8 +5,8 @@
     python tests/fixture.py DIR paper && SMOKE=1 MIRROR=DIR CLEF=DIR/clef bash run_all.sh paper
 
 AfriQA for Swahili and Hausa (tests) and Bemba (training), lafand-mt for Swahili and Hausa, NTREX-128 and
-XQuAD-R for German, one TICO-19 TMX; WikiCLIR and XLEnt for Swahili; Tatoeba and Mewsli-X. A null passage and
-a NaN question are among them, as published.
+XQuAD-R for German, one TICO-19 TMX; WikiCLIR and XLEnt for Swahili; Tatoeba;
+for headlines SIB-200 and lafand-mt's documents. A null passage and a NaN question are among them.
 """
 import gzip
 import io
@@ -134,9 +134,15 @@ def write(folder):
                 put(f"lafand-mt/en-{lang}/{split}.{side}",
                     "".join(say(code, n, i) + "\n" for n in people for i in range(3)))
     put("ntrex/DOCUMENT_IDS.tsv", "".join(f"paper.{n // 4}\n" for n in range(60) for _ in range(3)))
-    for code, side in [("en", "src.eng"), ("de", "ref.deu")]:
+    for code, side in [("en", "src.eng"), ("de", "ref.deu"), ("swa", "ref.swa")]:
         put(f"ntrex/newstest2019-{side}.txt",
             "".join(say(code, n, i) + "\r\n" for n in range(60) for i in range(3)))
+    for name, code in (("eng_Latn", "en"), ("swh_Latn", "swa"), ("deu_Latn", "de")):
+        for part, people in (("train", range(40)), ("dev", range(40, 50)), ("test", range(50, 60))):
+            put(f"sib-200/{name}/{part}.tsv", "index_id\tcategory\ttext\n" + "".join(
+                f"{n}\tgeography\t{passage(n, code)}\n" for n in people))
+    put("doc_level/eng-swa/dev.tsv", "eng\tswa\n" + "".join(
+        f'"{say("en", n, i)}"\t{say("swa", n, i)}\n' + "\t\n" * (i == 2) for n in range(30, 60) for i in range(3)))
     write_xtreme(put)
     units = "".join(f'<tu tuid="{n}"><tuv xml:lang="en"><seg>{passage(n)}</seg></tuv>'
                     f'<tuv xml:lang="sw"><seg>{passage(n, "swa")}</seg></tuv></tu>\n' for n in range(10))
@@ -155,30 +161,12 @@ def write(folder):
 
 
 def write_xtreme(put):
-    """XQuAD-R in German, Tatoeba in Swahili and German, Mewsli-X: two mentions an article, one without text."""
+    """XQuAD-R in German, Tatoeba in Swahili and German."""
     for lang in ("en", "de"):
         put(f"xquad-r/{lang}.json", json.dumps(squad(range(0, 16), lang), ensure_ascii=False))
     for code, lang in (("swh", "swa"), ("deu", "de")):
         for side, said in (("eng", "en"), (code, lang)):
             put(f"tatoeba/tatoeba.{code}-eng.{side}", "".join(say(said, n, 2) + "\n" for n in (*range(20), 0)))
-    put("mewsli/candidate_set_entities.jsonl", "".join(json.dumps(
-        {"entity_id": f"Q{n}", "title": person(n)["s"], "description": passage(n), "description_language": "en",
-         "description_url": "", "sentence_spans": []}) + "\n" for n in range(12)))
-    articles = []
-    for n in (0, 2, 4, 20):
-        text = f"{person(n)['town']}\n\n{say('de', n, 0)} {say('de', n + 1, 2)}"
-        ends = [len(person(n)["town"]), len(person(n)["town"]) + 2 + len(say("de", n, 0))]
-        spans = [[0, ends[0]], [ends[0] + 2, ends[1]], [ends[1] + 1, len(text)]]
-        found = []
-        for who in (n, n + 1):
-            start = text.index(person(who)["s"])
-            span = {"start": start, "end": start + len(person(who)["s"]), "text": person(who)["s"]}
-            found.append({"example_id": f"m{who}", "mention_span": span, "entity_id": f"Q{who}", "metadata": {}})
-        articles.append({"context": {
-            "document_title": "", "document_url": "", "document_id": f"de-{n}", "text": text * (n != 4),
-            "language": "de", "sentence_spans": [dict(zip(("start", "end"), span)) for span in spans]},
-            "mentions": found})
-    put("mewsli/wikinews_mentions-test.jsonl", "".join(json.dumps(row) + "\n" for row in articles))
 
 
 def write_paper(folder):

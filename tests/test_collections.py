@@ -192,8 +192,7 @@ def test_the_tasks_of_xtreme_r_by_hand(real):
     c = real_of(real)
     tasks = {test["set"]: test for test in c["retrieval"]}
     assert {name: test["measure"] for name, test in tasks.items()} == {
-        "swa.tatoeba": "accuracy, Tatoeba", "de.tatoeba": "accuracy, Tatoeba", "de.lareqa": "mAP@20, LAReQA",
-        "de.mewsli": "mAP@20, Mewsli-X"}
+        "swa.tatoeba": "accuracy, Tatoeba", "de.tatoeba": "accuracy, Tatoeba", "de.lareqa": "mAP@20, LAReQA"}
     assert {len(row) for t in tasks.values() for row in t["qrels"].values()} == {1}    # mAP@20 divides by it
     one = tasks["swa.tatoeba"]
     assert (one["lang"], one["name"], one["class"]) == ("swa", "Swahili", "low") and "english" not in one
@@ -203,31 +202,64 @@ def test_the_tasks_of_xtreme_r_by_hand(real):
     assert one["qrels"]["swa.20"] == one["qrels"]["swa.0"] == {"sentence0": 1}
     sentences = next(test for test in c["tests"] if test["set"] == "de.sentences")
     assert all(tasks["de.lareqa"][k] == sentences[k] for k in ("queries", "qrels", "docs"))
-    mewsli = tasks["de.mewsli"]
-    assert list(mewsli["queries"]) == ["m0", "m1", "m2", "m3"]
-    assert mewsli["queries"]["m3"] == f"{fixture.person(3)['s']}: {fixture.say('de', 3, 2)}"
-    assert mewsli["qrels"]["m3"] == {"Q3": 1} and len(c["docs"]["mewsli-x"]) == 12
-    assert c["docs"]["mewsli-x"]["Q3"] == f"{fixture.person(3)['s']}. {fixture.passage(3)}"
-    assert counts(c)["mewsli-x de"] == {"source": "mewsli-x de", "read": 8, "kept": 4, "skipped": {
-        "no text; get-mewsli-x.sh puts it there": 2, "unknown entity": 2}}
     assert [row["source"] for row in c["counts"]].count("xquad-r de") == 1
 
 
-def test_without_its_files_a_task_is_not_there_and_a_line_of_another_shape_is_named(tmp_path):
+def test_without_its_files_a_task_is_not_there(tmp_path):
     fixture.write(tmp_path)
-    for name, line, message in [
-            ("candidate_set_entities.jsonl", {"entity_id": "Q1"}, "entity_id, title, description"),
-            ("wikinews_mentions-test.jsonl", {"context": {"text": "x"}}, "context, mentions"),
-            ("wikinews_mentions-test.jsonl", [], "context, mentions")]:
-        path = tmp_path / "mewsli" / name
-        text = path.read_text()
-        path.write_text(text.splitlines()[0] + "\n" + json.dumps(line) + "\n")
-        with pytest.raises(ValueError, match=f"{name}:2: expected {message}"):
-            list(collections.xtreme(Files(tmp_path), {}, ["de"]))
-        path.write_text(text)
     shutil.rmtree(tmp_path / "tatoeba")
-    path.unlink()
     assert [test["set"] for test in real_of(tmp_path)["retrieval"]] == ["de.lareqa"]
+
+
+# ------------------------------------------------------------------------------------------- headlines
+def test_headlines_ask_for_the_rest_of_their_article_and_the_bitext_is_of_other_text(real):
+    c = collections.headlines_collection(Files(real))
+    assert [t["set"] for t in c["tests"]] == ["sw", "de"] and "headlines" in c["docs"]
+    sw, docs, rows = c["tests"][0], c["docs"]["headlines"], counts(c)
+    assert list(sw["queries"]) == [f"sw.paper.{n}" for n in range(15)]
+    assert sw["queries"]["sw.paper.1"] == fixture.say("swa", 4, 0) and sw["qrels"]["sw.paper.1"] == {"paper.1": 1}
+    assert sw["english"]["sw.paper.1"] == fixture.say("en", 4, 0)
+    assert docs["paper.1"].startswith(fixture.say("en", 4, 1)) and fixture.say("en", 4, 0) not in docs["paper.1"]
+    assert len(docs) == 15 + 30 and fixture.passage(30) in docs.values()          # lafand-mt's, quotes taken off
+    assert c["langs"]["sw"]["bitext"] == "TICO-19, SIB-200" and c["langs"]["de"]["bitext"] == "SIB-200"
+    assert c["bitext"]["de"]["train"][0] == (fixture.passage(1), fixture.passage(1, "de"))
+    assert rows["TICO-19 sw"]["read"] == 10 and rows["SIB-200 sw"]["kept"] == 60
+    assert rows["so left out"]["note"] == "no headlines of NTREX-128 found"
+    assert c["train"] == real_of(real)["train"] and c["profile"] == "headlines"
+    data.validate(collections.cut(collections.mine(c)))
+    for folder in ("ntrex", "sib-200"):
+        with pytest.raises(ValueError, match="sw: no (headlines|TICO-19)"):
+            files = Files(real)
+            files.names = {name: [p for p in paths if folder not in p.parts and "tico19" not in p.parts]
+                           for name, paths in files.names.items()}
+            collections.headlines_collection(files, ["sw"])
+
+
+def leaks(c):
+    """Texts of a collection that students or teachers learn from and that hold half of a test document's or a
+    query's words, in runs of 13, or a query, or a sentence of 6 words and more of a relevant document."""
+    seen, said = set(), set()
+    for t in c["tests"]:
+        found = [c["docs"][t["docs"]][docid] for row in t["qrels"].values() for docid in row]
+        seen.update(*map(collections.shingles, [*t["queries"].values(), *t["english"].values(), *found]))
+        said.update(data.fold(s) for text in found for s in re.split(r"(?<=[.!?])\s+", text))
+    said = {text for text in said if len(text.split()) >= 6}
+    texts = [text for parts in c["bitext"].values() for pair in parts["train"] + parts["dev"] for text in pair]
+    train = c["train"]
+    for part in ("queries", "dev_queries", "docs", "dev_docs"):
+        texts += train.get(part, {}).values()
+    return [text for text in texts if data.fold(text) in said or 2 * len(
+        collections.shingles(text) & seen) > len(collections.shingles(text))]
+
+
+def test_the_leak_test_finds_what_is_planted(real):
+    c = collections.headlines_collection(Files(real), ["de"])
+    c["train"], c["bitext"]["de"] = {}, {"train": [("Ford lived in a house by the sea for many years.", "x")], "dev": []}
+    query, doc = c["tests"][0]["english"]["de.paper.0"], c["docs"]["headlines"]["paper.0"]
+    assert leaks(c) == []
+    for text in (query, " ".join(doc.split()[:20]), fixture.say("en", 0, 1)):
+        c["bitext"]["de"]["train"] = [(text, "x")]
+        assert leaks(c) == [text]
 
 
 # ------------------------------------------------------------------------------------ the paper profile
@@ -262,7 +294,7 @@ def test_the_paper_profile_of_small_files_by_hand(paper):
     assert c["docs"]["clef"]["LA010194-0001"].startswith(" ".join([fixture.person(1)["s"]] * 2))
     assert c["langs"]["de"] == {"name": "German", "family": "Indo-European (Germanic)", "class": "high",
                                 "pairs": 120, "bitext": "ccaligned"}
-    assert [test["set"] for test in c["retrieval"]] == ["sw.tatoeba", "de.tatoeba", "de.lareqa", "de.mewsli"]
+    assert [test["set"] for test in c["retrieval"]] == ["sw.tatoeba", "de.tatoeba", "de.lareqa"]
     assert c["translations"].keys() == {"de"} and c["translations"]["de"].keys() == train["queries"].keys()
     assert c["translations"]["de"][qid] == fixture.say("de", int(positive), int(qid) % 3, ASKS)
 
@@ -347,7 +379,7 @@ def test_smoke_is_a_small_part_that_still_holds_together(real, paper):
         assert docs.items() <= whole["docs"][name].items()
     small = collections.cut(paper_of(paper, ["sw", "de"], clef_folder=paper / "clef"))
     data.validate(small)
-    assert all(len(t["queries"]) <= 60 for t in small["tests"]) and len(small["retrieval"]) == 4
+    assert all(len(t["queries"]) <= 60 for t in small["tests"]) and len(small["retrieval"]) == 3
     assert collections.cut(small) == small
 
 
@@ -374,7 +406,7 @@ def test_preparing_twice_gives_the_same_bytes_whatever_the_hash_seed(tmp_path, r
         subprocess.run([sys.executable, "-m", "study.collections", *argv], cwd=ROOT, check=True,
                        capture_output=True, env=os.environ | {"PYTHONHASHSEED": seed})
     first = tree(tmp_path / "0")
-    assert first == tree(tmp_path / "1") and len(first) == 41
+    assert first == tree(tmp_path / "1") and len(first) == 38
     for name in ("train/triples.tsv", "wiki/swa.triples.tsv"):
         assert first[name].splitlines()[0].count(b"\t") > 1              # query, positive, its negatives
 
@@ -472,6 +504,19 @@ def test_the_published_files_have_the_counts_we_know():
     if "de" in c["langs"]:
         assert len(docs["xquad.paragraphs"]) == 240 and len(docs["xquad.sentences"]) == 1180
     if rows["afriqa yor test"].get("note"):
-        assert [len(docs["afriqa"]), len(train["triples"]), len(train["dev_queries"])] == [4885, 2622, 200]
+        assert [len(docs["afriqa"]), len(train["triples"]), len(train["dev_queries"])] == [4885, 2617, 200]
     assert rows["afriqa kin train"]["skipped"] == {"empty context": 45}
     data.validate(collections.cut(collections.mine(c)))
+
+
+@pytest.mark.skipif(not REAL, reason="set MIRROR to a folder with the publishers' files")
+@pytest.mark.parametrize("profile", ["real", "headlines"])
+def test_no_text_of_a_test_is_learnt_from(profile):
+    langs = ["swa", "hau", "ibo", "twi", "zul"] if profile == "real" else None
+    make = collections.real_collection if profile == "real" else collections.headlines_collection
+    c = collections.mine(make(Files(REAL), langs))
+    assert leaks(c) == []
+    if profile == "headlines":
+        known = {"sw": 3772, "so": 5803, "tl": 3739, "mr": 3773, "fi": 753, "de": 753, "fr": 3748}
+        assert {lang: row["pairs"] for lang, row in c["langs"].items()} == known
+        assert {len(t["queries"]) for t in c["tests"]} == {123} and len(c["docs"]["headlines"]) == 1530

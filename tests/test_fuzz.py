@@ -43,11 +43,6 @@ def rows(record):
 
 AFRIQA = rows(lambda n: {"id": str(n), "question_lang": "swali", "question_translated": "what", "title": "T",
                          "context": passage(n), "answer_pivot": {"text": ["x"]}})
-ENTITIES = rows(lambda n: {"entity_id": f"Q{n}", "title": f"t{n}", "description": passage(n)})
-MENTIONS = rows(lambda n: {
-    "context": {"language": "de", "text": passage(n), "sentence_spans": [{"start": 0, "end": 20}]},
-    "mentions": [{"example_id": f"m{n}", "entity_id": "Q1",
-                  "mention_span": {"start": 0, "end": 5, "text": "x"}}]})
 ROWS = json.dumps([{"table": "2", "method": "a", "lang": "b", "measure": "map", "value": 0.5}])
 FORMATS = {                                    # name: (reader of a path, a valid file)
     "lines": (data.lines, TEXT), "corpus": (data.read_tsv, TEXT), "bitext": (data.read_bitext, PAIRS),
@@ -59,8 +54,6 @@ FORMATS = {                                    # name: (reader of a path, a vali
     "topics": (sources.read_topics, TOPICS), "old topics": (sources.read_topics, OLD),
     "ciir": (lambda p: sources.read_topics(p, "", sources.CIIR), CIIR),
     "drawn lines": (lambda p: sources.sample_lines(p, "", 3, 1), TEXT),
-    "entities": (lambda p: sources.records(p, sources.entity, "an entity"), ENTITIES),
-    "mentions": (lambda p: sources.records(p, sources.mentions, "an article"), MENTIONS),
     "lexicon": (baselines.read_lexicon, "goat\tmbuzi\t0.5\ngoat\tbeberu\t0.5\n"),
     "run": (evaluate.read_run, "q1 Q0 d1 1 2.5 t\nq1 Q0 d2 2 1e-3 t\nq2 Q0 d1 1 -3 t\n"),
     "judged": (evaluate.read_qrels, "q1 0 d1 1\nq1 0 d2 0\nq2 0 d1 2\n"), "rows": (tables.read_rows, ROWS)}

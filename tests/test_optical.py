@@ -273,23 +273,25 @@ def test_mean_loss_by_hand_and_greedy_loss_in_loops():
 
 
 def test_optical_loss_equals_a_float64_sinkhorn_in_loops():
-    want = []
-    for b in range(3):
-        cost = 1 - T[b][T_MASK[b]].double() @ S[b][S_MASK[b]].double().T
+    want, costs = [], [1 - T[b][T_MASK[b]].double() @ S[b][S_MASK[b]].double().T for b in range(3)]
+    std = torch.cat([cost.flatten() for cost in costs]).std(correction=0)       # epsilon is in units of it
+    for cost in costs:
         n, m = cost.shape
-        kernel = torch.exp(-cost / 0.1) / (n * m)
+        kernel = torch.exp(-cost / std / 0.2) / (n * m)
         u, v = torch.ones(n).double(), torch.ones(m).double()
         for _ in range(5000):
             u, v = (1 / n) / (kernel @ v), (1 / m) / (kernel.T @ ((1 / n) / (kernel @ v)))
         want.append(float((u[:, None] * kernel * v * cost).sum()))
-    assert optical.optical_loss(BATCH, epsilon=0.1)[0].item() == pytest.approx(np.mean(want), abs=3e-4)
+    assert optical.optical_loss(BATCH, epsilon=0.2)[0].item() == pytest.approx(np.mean(want), abs=3e-4)
+    assert float(optical.spread(ot.cosine_cost(T, S), T_MASK, S_MASK)) == pytest.approx(float(std), rel=1e-5)
 
 
 def test_the_gradient_of_the_optical_loss_is_the_plan_times_the_teacher_vectors():
     s = S.clone().requires_grad_()
     optical.optical_loss(BATCH._replace(student=s))[0].backward()
-    plan = ot.sinkhorn(ot.cosine_cost(T, S), ot.uniform_marginal(T_MASK), ot.uniform_marginal(S_MASK), 0.05,
-                       max_iter=100, tol=1e-4, warn=False).plan
+    C = ot.cosine_cost(T, S) / optical.spread(ot.cosine_cost(T, S), T_MASK, S_MASK)
+    plan = ot.sinkhorn(C, ot.uniform_marginal(T_MASK), ot.uniform_marginal(S_MASK), 0.2, max_iter=100,
+                       tol=1e-4, warn=False).plan
     raw = -torch.einsum("bnm,bnh->bmh", plan, T) / 3
     radial = (raw * S).sum(-1, keepdim=True) * S                 # cosine_cost normalises: none along s
     assert torch.allclose(s.grad, raw - radial, atol=1e-5)
@@ -303,6 +305,10 @@ def test_neither_padding_nor_word_order_changes_an_objective(loss):
     padded = batch_of(wide(S, 0.3), wide(S_MASK, False), wide(T, -0.7), wide(T_MASK, False))
     mixed = batch_of(*(x[:, torch.arange(x.shape[1]).flip(0)] for x in padded[:4]))
     assert [loss(b)[0].item() for b in (padded, mixed)] == pytest.approx([want, want], abs=1e-5)
+    if loss is optical.optical_loss:                    # epsilon is in units of the batch's spread: given, as here
+        unit = optical.spread(ot.cosine_cost(T, S), T_MASK, S_MASK)
+        loss = lambda b: optical.optical_loss(b, plan=lambda C, p, q, epsilon: optical.SINKHORN(
+            ot.cosine_cost(b.teacher, b.student) / unit, p, q, epsilon))
     alone = [loss(batch_of(*(x[b:b + 1, :n] for x, n in zip(BATCH[:4], (m, m, n, n)))))[0].item()
              for b, (m, n) in enumerate(zip(S_MASK.sum(1), T_MASK.sum(1)))]
     assert np.mean(alone) == pytest.approx(want, abs=1e-5)

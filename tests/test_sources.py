@@ -191,14 +191,13 @@ def test_with_a_mirror_or_offline_nothing_is_downloaded_unless_asked(server, tmp
     path.unlink()
     assert find("404/", OFFLINE=0) == (None, 2)                         # a 404 is an absent file
     monkeypatch.setattr(sources, "fetch", lambda *_: pytest.fail("fetched"))
-    assert sources.Files().find("mewsli-x", "candidate_set_entities.jsonl") is None     # a program makes it
 
 
 # ------------------------------------------------------------------------------------ the catalogue
 def test_every_source_has_an_address_a_licence_a_citation_and_files_of_different_names():
     for name, row in sources.SOURCES.items():
         assert row.base.startswith("made by ") or row.base.startswith("https://") and row.base.endswith("/")
-        assert row.licence and row.cite and row.files and row.profile in ("real", "paper", "real paper")
+        assert row.licence and row.cite and row.files and set(row.profile.split()) <= set(sources.PROFILES)
         keys = Counter(Path(row.base, file).parts[-1 - int(row.parents):] for file in row.files)
         assert max(keys.values()) == 1, name
         assert all(len(checksum) in (0, 6, 32, 64) for checksum in row.files.values())
@@ -210,8 +209,8 @@ def test_a_row_of_languages_is_all_that_a_new_language_needs(tmp_path, monkeypat
     german, somali = sources.LANGUAGES["de"], sources.LANGUAGES["so"]
     assert [german.codes[k] for k in ("ntrex", "ccaligned", "tico19")] == ["deu", "de-en", "de_DE"]
     assert (somali.flores, somali.codes["ciral"], somali.codes.get("muse")) == ("som_Latn", "somali", None)
-    assert sources.REAL == "swa hau ibo twi yor zul ar de el es hi ru th tr vi zh".split()
-    assert sources.PAPER == "sw so tl mr fi de fr".split()
+    assert sources.PROFILES["real"] == "swa hau ibo twi yor zul ar de el es hi ru th tr vi zh".split()
+    assert sources.PROFILES["paper"] == sources.PROFILES["headlines"] == "sw so tl mr fi de fr".split()
     row = "lug\tlg\tLuganda\tNiger-Congo\tlow\treal\tlug_Latn\tafriqa-test ntrex tico19=lg_UG\n"
     added = sources._languages(make(tmp_path, "languages.tsv", "a\tb\tc\td\te\tf\tg\th\n" + row))
     monkeypatch.setattr(sources, "LANGUAGES", added)

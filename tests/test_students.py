@@ -62,16 +62,17 @@ def loss_of(work, b, *more, bitext=None):
 def test_every_plan_gives_the_loss_of_its_own_transport(work, plan):
     b = batch()
     C, p, q = ot.cosine_cost(b.teacher, b.student), *map(ot.uniform_marginal, (b.t_mask, b.s_mask))
-    P = {"sinkhorn": lambda: ot.sinkhorn(C, p, q, 0.2), "unbalanced": lambda: ot.unbalanced(C, p, q, 0.2),
-         "ipot": lambda: ot.ipot(C, p, q), "exact": lambda: ot.exact(C, p, q),
+    scaled = C / optical.spread(C, b.t_mask, b.s_mask)
+    P = {"sinkhorn": lambda: ot.sinkhorn(scaled, p, q, 0.2), "unbalanced": lambda: ot.unbalanced(scaled, p, q, 0.2),
+         "ipot": lambda: ot.ipot(scaled, p, q), "exact": lambda: ot.exact(scaled, p, q),
          "uniform": lambda: ot.uniform(C, p, q), "greedy": lambda: ot.greedy(C, p, q)}[plan]().plan
     loss, stats = loss_of(work, b, "--plan", plan, "--epsilon", 0.2)
     assert loss.item() == pytest.approx(float((P * C).sum((1, 2)).mean()), abs=1e-4)
     assert stats["plan_entropy"].item() == pytest.approx(float(ot.plan_entropy(P).mean()), abs=1e-3)
 
 
-def test_between_unit_vectors_the_squared_euclidean_cost_is_twice_the_cosine_cost_at_half_epsilon(work):
-    one = loss_of(work, batch(), "--epsilon", 0.1)[0].item()
+def test_between_unit_vectors_the_squared_euclidean_cost_is_twice_the_cosine_cost(work):
+    one = loss_of(work, batch(), "--epsilon", 0.2)[0].item()
     two = loss_of(work, batch(), "--epsilon", 0.2, "--cost", "sqeuclidean")[0].item()
     assert two == pytest.approx(2 * one, rel=1e-3)
 
@@ -146,8 +147,6 @@ def test_of_a_frozen_encoder_the_projection_alone_is_trained_and_the_rest_is_sha
     assert all(torch.equal(value, kept[k]) for k, value in load_file(student / "model.safetensors").items())
     one, other = (optical.Encoder.load(path).projection.weight for path in (tmp_path / "teacher", student))
     assert one.dtype == torch.float32 and not torch.equal(one, other)
-    with pytest.raises(ValueError, match="--layers 1: the backbone of .* is frozen; leave it out"):
-        students.start(optical.Encoder.load(tmp_path / "teacher"), arguments(work, "--layers", 1))
 
 
 def test_an_augmented_student_meets_an_augmented_teacher(work, teacher, tmp_path):
