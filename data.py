@@ -16,7 +16,6 @@ A collection is a folder of such files and collection.json, the manifest; [what 
     langs     {lang: {name, family, class: "low" or "high", bitext: where it is from, pairs: how many to train
               on, train, dev: bitext files, train_links, dev_links: their word links or null,
               [wiki: {docs, queries, triples}, Wikipedia's titles and their English articles],
-              [dictionary: [from English, into English], lines word<TAB>translation[<TAB>probability]],
               [translations: the training queries], [parallel: {docs, queries}, the training texts]}}
     train     {docs, queries, triples, dev_queries, [dev_docs], dev_qrels}: the teacher's, English
     docs      {name: corpus}
@@ -276,7 +275,7 @@ def write_collection(c, folder):
     """Write a collection to a folder that is there, whole, or not there; an older collection gives way.
 
     c: a manifest with contents for paths, as their readers return them, but beside "langs" what belongs to a
-    language: c[part][lang] of bitext, dictionaries, translations, parallel; wiki {docs, titles, [negatives]}.
+    language: c[part][lang] of bitext, translations, parallel; wiki {docs, titles, [negatives]}.
     """
     validate(c)
     folder, sha256 = Path(folder), {}
@@ -330,9 +329,6 @@ def _manifest(c, put):
             langs[lang]["wiki"] = {
                 "docs": articles, "queries": texts(f"wiki/{lang}.queries.tsv", titles),
                 "triples": put(f"wiki/{lang}.triples.tsv", ((d, d, *hard.get(d, ())) for d in titles))}
-        if lang in c.get("dictionaries", ()):
-            langs[lang]["dictionary"] = [put(f"dictionary/{name}.txt", rows) for name, rows in
-                                         zip((f"en-{lang}", f"{lang}-en"), c["dictionaries"][lang])]
         if lang in c.get("translations", ()):          # as study/nmt.py writes them
             langs[lang]["translations"] = texts(f"translations/en-{lang}/train.tsv", c["translations"][lang])
         if "parallel" in c:

@@ -216,7 +216,7 @@ def _run(s, any_stale, epsilon, max_iter, tol, check_every, factor):
         S = s.C * (-1 / epsilon) if first else (s.g - s.C).add_(s.f.mT).div_(s.epsilon)  # (J, N, M)
         K = S.clamp_(-RANGE, RANGE).exp_()                                    # line 1
         L = K if K.shape[1:].numel() >= 400 else K.mT.contiguous().mT         # as torch sums it sooner
-        a, b, u, v, rows = s.a, s.b, s.a, s.b, torch.bmm(s.b, K.mT)           # line 2, here for v
+        a, b, u, v, rows = s.a, s.b, s.a, s.b, torch.bmm(s.b, KT := K.mT)     # line 2, here for v
         for step in range(steps):                                             # line 4: while u changes
             if step == steps // 2:
                 half = u * rows
@@ -225,7 +225,7 @@ def _run(s, any_stale, epsilon, max_iter, tol, check_every, factor):
             u = u.lerp(new, OMEGA).relu_() if relaxed else new
             new = b / torch.bmm(u, L)                                         # line 7: b / (K' u)
             v = v.lerp(new, OMEGA).relu_() if relaxed else new
-            rows = torch.bmm(v, K.mT)
+            rows = torch.bmm(v, KT)
         error = (u * rows).sub_(a).abs_().sum(2, True)  # (J, 1, 1)
         cold = s.epsilon <= epsilon * (1 + 1e-6)
         done = (error <= tol) & cold

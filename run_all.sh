@@ -16,7 +16,7 @@
 #   MODELS="64x2"   sizes of table 9, width x layers; not mini: names or folders of encoders
 #   FREEZE=1 train projections alone, encoders in half precision   COMPILE=1 train with torch.compile
 #   real, paper: ENCODER=name or folder  MIRROR=folder of files  WIKI=wikiclir  STEPS=n (real)
-#   DICTIONARY=muse|xlent|tico   paper: CLEF=folder  BITEXT=ccaligned|ccmatrix|paracrawl|europarl
+#   DICTIONARY=folder with en-sw.txt as MUSE has it   paper: CLEF=folder  BITEXT=ccaligned|ccmatrix|paracrawl
 # A stage that is done (OUT/stamps) is skipped. After a kill the same command goes on, to the same bytes.
 set -eo pipefail
 cd "$(dirname "$0")"
@@ -91,9 +91,9 @@ ablation=(epsilon={0.05,0.1,0.2,0.4} init=bare layers=1 plan={uniform,ipot,exact
 ablation=(${ablation[@]/#epsilon=$epsilon/})             # it stands in table 2
 if [ "$profile" != mini ]; then
     encoder=${ENCODER:-google-bert/bert-base-multilingual-uncased}
-    prepare+=(${MIRROR:+--mirror "$MIRROR"} ${WIKI:+--wiki "$WIKI"} ${DICTIONARY:+--dictionary "$DICTIONARY"})
+    prepare+=(${MIRROR:+--mirror "$MIRROR"} ${WIKI:+--wiki "$WIKI"})
     methods+=(${WIKI:+wikiclir}) ablation=(max-tokens=32 steps=1200 "${ablation[@]}" max-tokens=128)
-    lexicon=(${DICTIONARY:+"$data/dictionary"} "${lexicon[@]}")
+    lexicon=(${DICTIONARY:+"$DICTIONARY"} "${lexicon[@]}")
 fi
 first=${study%% *} tune=${tune:-${study%% *}} models=$(words $MODELS) tables=$(words ${TABLES:-$tables})
 jobs=${JOBS:-$((cores < jobs ? cores : jobs))}

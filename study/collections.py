@@ -187,7 +187,7 @@ def _ntrex(files, lang):
     return {"train": [p for p in pairs if p not in held], "dev": [p for p in pairs if p in held]}
 
 
-def real_collection(files, langs=None, seed=1, wiki=None, dictionary=None):
+def real_collection(files, langs=None, seed=1, wiki=None):
     """The real profile as data.write_collection takes it; options as of the command, see `main`. Raises:
     ValueError for an unknown language, and for one of `langs` that lacks its files."""
     langs, high = known(langs, "real"), sources.codes("xquad-r")
@@ -204,7 +204,7 @@ def real_collection(files, langs=None, seed=1, wiki=None, dictionary=None):
         sets = [test_set(lang, lang, "afriqa", rows)]
         return sets, "lafand-mt", _lafand(files, lang)
 
-    return _collection(files, "real", langs, seed, train, {"afriqa": pool} | docs, make, wiki, dictionary)
+    return _collection(files, "real", langs, seed, train, {"afriqa": pool} | docs, make, wiki)
 
 
 def articles(files):
@@ -244,7 +244,7 @@ def _news(files, lang, n=300):
     return ", ".join(found), apart(pairs, dev, count)
 
 
-def headlines_collection(files, langs=None, seed=1, wiki=None, dictionary=None):
+def headlines_collection(files, langs=None, seed=1, wiki=None):
     """Known-item search: a headline of NTREX-128 asks for its English article; else as real_collection."""
     langs, docs, train = known(langs, "headlines"), articles(files), _teacher(files, *_afriqa(files), seed)
 
@@ -262,8 +262,7 @@ def headlines_collection(files, langs=None, seed=1, wiki=None, dictionary=None):
             raise FileNotFoundError("no headlines of NTREX-128 found")
         return [test_set(lang, lang, "headlines", rows)], *_news(files, lang)
 
-    return _collection(files, "headlines", langs, seed, train, {"headlines": bodies | docs}, make, wiki,
-                       dictionary)
+    return _collection(files, "headlines", langs, seed, train, {"headlines": bodies | docs}, make, wiki)
 
 
 def known(langs, profile):
@@ -275,7 +274,7 @@ def known(langs, profile):
     return sorted(langs or [], key=everyone.index)
 
 
-def _collection(files, profile, langs, seed, train, docs, make, wiki, dictionary):
+def _collection(files, profile, langs, seed, train, docs, make, wiki):
     """The collection of `langs`, or of all that can be in it; make(lang): test sets, the bitext's name, the
     bitext, or FileNotFoundError; their documents, {name: {docid: text}}, are or come into `docs`."""
     c = {"profile": profile, "seed": seed, "langs": {}, "train": train, "bitext": {}, "tests": []}
@@ -297,11 +296,8 @@ def _collection(files, profile, langs, seed, train, docs, make, wiki, dictionary
         raise ValueError(f"no training questions, or no tests and bitext, in {files.where}; {CHECK}")
     if wiki:
         c["wiki"] = sources.wiki_titles(files, c["langs"], seed)
-    if dictionary:
-        c["dictionaries"] = sources.dictionaries(files, dictionary, c["langs"])
-    for kind, found in ((wiki, c.get("wiki", {}).get("titles")), (dictionary, c.get("dictionaries"))):
-        if kind and not found:
-            raise ValueError(f"{kind}: nothing found for {' '.join(c['langs'])} in {files.where}; {CHECK}")
+        if not c["wiki"]["titles"]:
+            raise ValueError(f"{wiki}: nothing found for {' '.join(c['langs'])} in {files.where}; {CHECK}")
     c["retrieval"] = list(xtreme(files, c["docs"], c["langs"]))
     return c | {"counts": [row for i, row in enumerate(files.counts) if row not in files.counts[:i]]}
 
@@ -510,7 +506,7 @@ def _opus(files, corpus, lang, pairs, seed):
 
 
 def paper_collection(files, langs=None, seed=1, corpus="ccaligned", clef_folder=None, wiki=None,
-                     dictionary=None, pairs=500_000, triples=3_200_000):
+                     pairs=500_000, triples=3_200_000):
     """The paper profile as data.write_collection takes it; options, errors as of real_collection."""
     langs = known(langs, "paper")
     train, docs, topics = marco(files, seed, triples), {}, {}
@@ -525,7 +521,7 @@ def paper_collection(files, langs=None, seed=1, corpus="ccaligned", clef_folder=
             raise FileNotFoundError("no test collection found")
         return sets, corpus, _opus(files, corpus, lang, pairs, seed)
 
-    c = _collection(files, "paper", langs, seed, train, docs, make, wiki, dictionary)
+    c = _collection(files, "paper", langs, seed, train, docs, make, wiki)
     for lang, name in sources.codes("mmarco", c["langs"]).items():
         path = files.find("mmarco", f"data/google/queries/train/{name}_queries.train.tsv")
         if path:
@@ -587,15 +583,15 @@ def mine(c, n=8):
 def prepare(args):
     """Make a collection, write it, and tell what was read and what was left out."""
     langs = list(dict.fromkeys(re.findall(r"[^\s,]+", " ".join(args.langs or [])))) or None
-    given, files = (args.wiki, args.dictionary), args.profile != "mini" and Files(args.mirror)
+    files = args.profile != "mini" and Files(args.mirror)
     if args.profile == "mini":
         c = mini.collection(seed=args.seed, langs=langs, smoke=args.smoke)
     elif args.profile == "paper":
-        c = paper_collection(files, langs, args.seed, args.bitext, args.clef, *given)
+        c = paper_collection(files, langs, args.seed, args.bitext, args.clef, args.wiki)
         c = cut(c) if args.smoke else c
     else:
         make = real_collection if args.profile == "real" else headlines_collection
-        c = make(files, langs, args.seed, *given)
+        c = make(files, langs, args.seed, args.wiki)
         c = mine(cut(c) if args.smoke else c)
     data.write_collection(c, args.out)
     for lang, row in c["langs"].items():
@@ -641,8 +637,7 @@ def main(argv=None):
     p.add_argument("--smoke", action=yes, default=False, help="cut to a few hundred of everything")
     p.add_argument("--mirror", help="folder with the publishers' files, default $MIRROR")
     p.add_argument("--wiki", choices=["wikiclir"], help="Wikipedia titles and articles")
-    p.add_argument("--dictionary", choices=["muse", "xlent", "tico"], help="for code-switching")
-    p.add_argument("--bitext", choices=sources.OPUS[1:], default="ccaligned", help="paper: corpus of OPUS")
+    p.add_argument("--bitext", choices=sources.OPUS, default="ccaligned", help="paper: corpus of OPUS")
     p.add_argument("--clef", default=os.environ.get("CLEF"), help="paper: the CLEF folder, default $CLEF")
     p = commands.add_parser("show", allow_abbrev=False, help="print sentence pairs and queries to read")
     p.add_argument("what", help="mini, or a folder that prepare wrote")

@@ -11,7 +11,6 @@ DATA_CACHE=folder  where downloads are kept, default ~/.cache/optical-data
 """
 import argparse
 import contextlib
-import csv
 import hashlib
 import heapq
 import html
@@ -31,7 +30,7 @@ Language = namedtuple("Language", "name family cls profiles iso flores codes")
 # A data set; parents: folders above a file that belong to its name in a mirror; read: what reads it through;
 # base: how an address begins, or "made by ..."; files: {file: its MD5, or how its SHA-256 begins, or ""}.
 Source = namedtuple("Source", "profile parents read licence cite note base files")
-OPUS = ("xlent", "ccaligned", "ccmatrix", "paracrawl", "europarl")
+OPUS = ("ccaligned", "ccmatrix", "paracrawl", "europarl")
 
 
 def _languages(path):
@@ -42,7 +41,7 @@ def _languages(path):
         usual |= dict.fromkeys(("ciral", "mmarco"), name.lower())
         usual |= dict.fromkeys(("afriqa-train", "afriqa-dev", "afriqa-test"), code)
         usual |= dict.fromkeys(OPUS, "-".join(sorted(("en", iso))))
-        own = [*own.split(), "xlent"] + ["ccaligned", "ccmatrix", "belebele"] * ("paper" in profiles)
+        own = own.split() + ["ccaligned", "ccmatrix", "belebele"] * ("paper" in profiles)
         pairs = (entry.partition("=") for entry in own)
         found[code] = Language(name, family, cls, profiles, iso, flores, {
             source: given or usual.get(source, iso) for source, _, given in pairs})
@@ -391,72 +390,6 @@ def read_topics(path, member="", style=CLEF):
         found[topic] = own["t"], own.get("d", "")
     if not found:
         raise ValueError(f"{path}: no topic of {'CIIR' if style == CIIR else 'CLEF'}'s format")
-    return found
-
-
-# ----------------------------------------------------------------------------------------- dictionaries
-def read_muse(path):
-    """Yield (word, translation) of a MUSE dictionary: a pair a line, separated by white space."""
-    for number, line in data.lines(path):
-        row = data.clean(line).split()
-        if len(row) not in (0, 2):
-            raise ValueError(f"{path}:{number}: expected 'word translation', got {line[:60]!r}")
-        if row:
-            yield tuple(row)
-
-
-def read_terms(path):
-    """Yield (English term, translation) of one of TICO-19's terminologies, a CSV file with a header; "" for
-    both where commas that are not quoted, as seven of the files have, leave open which is which."""
-    for number, line in data.lines(path):
-        try:
-            row = next(csv.reader([line], strict=True), [])
-        except csv.Error:
-            row = []
-        if len(row) < 5:
-            raise ValueError(f"{path}:{number}: {len(row)} columns of CSV, expected 5: {line[:60]!r}")
-        if number > 1:
-            yield tuple(map(data.clean, row[3:])) if len(row) == 5 else ("", "")
-
-
-def counted(pairs, most=10):
-    """(word, translation, probability) from pairs of names that stand for each other, frequent words first.
-
-    Only single words are looked up; of a word's translations the `most` frequent share its probability.
-
-    >>> counted([("Nile", "Nili"), ("Nile", "Nili"), ("Nile", "Mto Nili"), ("Dar es Salaam", "Dar")])
-    [('nile', 'nili', '0.666667'), ('nile', 'mto nili', '0.333333')]
-    """
-    table, rows = {}, []
-    for word, translation in pairs:
-        if word and translation and len(word.split()) == 1:
-            table.setdefault(word.casefold(), Counter())[translation.casefold()] += 1
-    for word, found in sorted(table.items(), key=lambda item: (-item[1].total(), item[0])):
-        top = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:most]
-        rows += [(word, translation, f"{n / sum(n for _, n in top):.6f}") for translation, n in top]
-    return rows
-
-
-def dictionaries(files, kind, langs):
-    """{language: (from English, into English)}, lists of (word, translation[, probability]), if there."""
-    found, source = {}, "tico19" if kind == "tico" else kind
-    for lang in langs:
-        count, iso = files.count(f"{kind} {lang}"), LANGUAGES[lang].iso
-        code = LANGUAGES[lang].codes.get(source)
-        read, *names = {
-            "muse": (read_muse, f"en-{code}.txt", f"{code}-en.txt"),
-            "tico": (read_terms, f"terminologies/f_en-{code}.csv"),
-            "xlent": (lambda p: data.aligned(p, p, members=(".en", f".{iso}")), f"{code}.txt.zip")}[kind]
-        paths = files.find_all(source, *names) if code else []
-        if kind == "muse":
-            both = tuple(list(count.each(read(path))) for path in paths)
-        else:
-            pairs = list(count.each(read(*paths) if paths else (), lambda row: "" if all(row) else "no pair"))
-            both = counted(pairs), counted((other, word) for word, other in pairs)
-        if paths and all(both):
-            found[lang] = both
-        else:
-            count["note"] = "not found"
     return found
 
 

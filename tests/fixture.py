@@ -5,7 +5,7 @@
     python tests/fixture.py DIR paper && SMOKE=1 MIRROR=DIR CLEF=DIR/clef bash run_all.sh paper
 
 AfriQA for Swahili and Hausa (tests) and Bemba (training), lafand-mt for Swahili and Hausa, NTREX-128 and
-XQuAD-R for German, one TICO-19 TMX; WikiCLIR and XLEnt for Swahili; Tatoeba;
+XQuAD-R for German, one TICO-19 TMX; WikiCLIR for Swahili; Tatoeba;
 for headlines SIB-200 and lafand-mt's documents. A null passage and a NaN question are among them.
 """
 import gzip
@@ -155,9 +155,6 @@ def write(folder):
         "wiki-clir/german/en2de.rel": "", "wiki-clir/german/wiki_de.documents": "",
         "wiki-clir/swahili/wiki_sw.documents": "".join(
             f"s{n}\t{person(n)['s']} {JOBS['swa'][n % 6]}\t{passage(n, 'swa')}\n" for n in range(20, 60))}))
-    put("OPUS-XLEnt/v1.2/moses/en-sw.txt.zip", zipped({
-        f"XLEnt.en-sw.{side}": "".join(f"{job}\n" for job in JOBS[code])
-        for side, code in (("en", "en"), ("sw", "swa"))}))
 
 
 def write_xtreme(put):

@@ -19,7 +19,7 @@ from fixture import make, tarred, zipped
 from study import baselines, collections, mini, sources
 from study.sources import Files
 from test_data import tiny, tree
-from test_sources import TERMS, WIKICLIR, no_environment, squad  # noqa: F401
+from test_sources import WIKICLIR, no_environment, squad  # noqa: F401
 
 REAL = os.environ.get("MIRROR")
 ASKS = fixture.ASKS
@@ -138,38 +138,19 @@ def test_bitext_dev_is_whole_documents_of_ntrex_and_a_part_of_lafand_that_is_not
     assert not set(dev) & set(train) and len(train) == 900 - 250
 
 
-def test_wikipedia_and_dictionaries_are_taken_where_they_are(tmp_path):
-    m, out, xlent = tmp_path / "m", tmp_path / "out", "OPUS-XLEnt/v1.2/moses/en-sw.txt.zip"
+def test_wikipedia_is_taken_where_it_is(tmp_path):
+    m, out = tmp_path / "m", tmp_path / "out"
     fixture.write(m)
-    for argument, kind in (("wiki", "wikiclir"), ("dictionary", "muse")):
-        with pytest.raises(ValueError, match=f"{kind}: nothing found for hau in .*; python -m study.sources"):
-            real_of(m, ["hau"], **{argument: kind})
-    for name, content in {
-            "wiki-clir.tar.gz": tarred(WIKICLIR | {"wiki-clir/german/en2de.rel": "7 d1 2\n",
-                                                   "wiki-clir/german/wiki_de.documents": "d1\tNil\tFluss\n"}),
-            "dictionaries/en-de.txt": "goat ziege\n", "dictionaries/de-en.txt": "ziege goat\n",
-            "f_en-sw_KE.csv": TERMS + "1,en,x,Goat,mbuzi\n",
-            xlent: zipped({"x.en": "Nile\nNile\nRome\n", "x.sw": "Nili\nNili\nRoma\n"})}.items():
-        make(m, name, content)
-    c = real_of(m, wiki="wikiclir", dictionary="muse")
+    with pytest.raises(ValueError, match="wikiclir: nothing found for hau in .*; python -m study.sources"):
+        real_of(m, ["hau"], wiki="wikiclir")
+    make(m, "wiki-clir.tar.gz", tarred(WIKICLIR | {"wiki-clir/german/en2de.rel": "7 d1 2\n",
+                                                   "wiki-clir/german/wiki_de.documents": "d1\tNil\tFluss\n"}))
+    c = real_of(m, wiki="wikiclir")
     assert c["wiki"] == {"titles": {"swa": {"7": "Naili", "8": "Mbuzi"}, "de": {"7": "Nil"}},
                          "docs": {"7": "Nile. The Nile is a river .", "8": "Goat. A goat eats ."}}
-    assert c["dictionaries"] == {"de": ([("goat", "ziege")], [("ziege", "goat")])}
-    assert counts(c)["wikiclir hau"]["note"] == counts(c)["muse swa"]["note"] == "not found"
-    assert "note" not in counts(c)["muse de"]
+    assert counts(c)["wikiclir hau"]["note"] == "not found" and "note" not in counts(c)["wikiclir de"]
     data.write_collection(c, out)
     assert [("wiki" in data.language(out, lang)) for lang in ("swa", "hau")] == [True, False]
-    c = real_of(m, dictionary="xlent")
-    assert c["dictionaries"]["swa"][0] == [("nile", "nili", "1.000000"), ("rome", "roma", "1.000000")]
-    data.write_collection(c, out)
-    assert (out / "dictionary/swa-en.txt").read_text() == "nili\tnile\t1.000000\nroma\trome\t1.000000\n"
-    assert baselines.read_lexicon(out / "dictionary/swa-en.txt")["roma"] == {"rome": 1.0}
-    c = real_of(m, dictionary="tico")
-    both = [("goat", "mbuzi", "1.000000")], [("mbuzi", "goat", "1.000000")]
-    assert c["dictionaries"] == {"swa": both} and counts(c)["tico hau"]["note"] == "not found"
-    make(m, xlent, zipped({"x.en": "Nile\n", "x.sw": "Nili\nRoma\n"}))
-    with pytest.raises(ValueError, match="zip .en has 1 lines, .*zip .sw has 2 lines"):
-        real_of(m, dictionary="xlent")
 
 
 def test_at_most_so_many_titles_are_drawn_and_no_order_of_the_files_matters(tmp_path):

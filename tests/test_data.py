@@ -178,7 +178,6 @@ def tiny():
 def test_the_files_and_the_manifest_are_as_documented(tmp_path):
     c = tiny() | {"wiki": {"docs": {"w": "Nile", "v": "x"}, "titles": {"sw": {"w": "Naili"}},
                            "negatives": {"sw": {"w": ["v"]}}},
-                  "dictionaries": {"sw": ([("cat", "paka", "1.0")], [("paka", "cat")])},
                   "translations": {"sw": {"q1": "b?"}}, "parallel": {"sw": {"docs": {"d1": "p"}}}}
     c["docs"]["mini"]["d3"], c["bitext"]["sw"]["dev"] = "a\tb\r\nc\u2028d", [("a\nb", "c\td")]
     data.write_collection(c, tmp_path / "out")
@@ -189,11 +188,10 @@ def test_the_files_and_the_manifest_are_as_documented(tmp_path):
     assert files["train/triples.tsv"] == b"q1\td1\td2\n"
     assert files["test/sw/qrels.txt"] == b"q 0 d1 2\nq 0 d3 0\n"
     assert files["wiki/sw.triples.tsv"] == b"w\tw\tv\n"
-    assert files["dictionary/en-sw.txt"] == b"cat\tpaka\t1.0\n"
     assert m["langs"]["sw"] == {
         "name": "Swahili", "family": "Niger-Congo", "class": "low", "pairs": 2, "bitext": "mini",
         "train": "bitext/sw.train.tsv", "train_links": "bitext/sw.train.links", "dev": "bitext/sw.dev.tsv",
-        "dev_links": None, "dictionary": ["dictionary/en-sw.txt", "dictionary/sw-en.txt"],
+        "dev_links": None,
         "wiki": {"docs": "wiki/docs.tsv", "queries": "wiki/sw.queries.tsv", "triples": "wiki/sw.triples.tsv"},
         "translations": "translations/en-sw/train.tsv", "parallel": {"docs": "train/sw.docs.tsv"}}
     assert data.language(tmp_path / "out", "sw") == m["langs"]["sw"]

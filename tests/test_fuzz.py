@@ -34,7 +34,6 @@ OLD = "<top>\n<num> C001\n<E-title> t\n<E-desc> d\n</top>\n"
 CIIR = "query_id: C001\ntitle: a\ndescription: b\n\nquery_id: C002\ntitle: c\n"
 WIKICLIR = {"w/english/wiki_en.queries": "7\tNile\tThe Nile\n", "w/swahili/en2sw.rel": "7 s1 2\n",
             "w/swahili/wiki_sw.documents": "s1\tNaili\tMto\n"}
-TERMS = 'id,sourceLang,targetLang,sourceString,targetString\n1,en,sw,"a, b",c\n2,en,sw,d,e\n'
 
 
 def rows(record):
@@ -49,7 +48,6 @@ FORMATS = {                                    # name: (reader of a path, a vali
     "triples": (data.read_triples, "q1\td1\td2\nq2\td2\n"), "links": (data.read_links, "0-0 1-2\n\n3-1\n"),
     "tmx": (lambda p: data.read_tmx(p, "sw"), TMX), "json lines": (data.json_lines, AFRIQA),
     "afriqa": (sources.read_afriqa, AFRIQA), "squad": (sources.read_squad, json.dumps(squad(range(3), "de"))),
-    "muse": (sources.read_muse, "goat ziege\nsun\tsonne\n"), "terms": (sources.read_terms, TERMS),
     "sgml": (sources.read_sgml, SGML),
     "topics": (sources.read_topics, TOPICS), "old topics": (sources.read_topics, OLD),
     "ciir": (lambda p: sources.read_topics(p, "", sources.CIIR), CIIR),

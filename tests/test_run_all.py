@@ -99,11 +99,11 @@ def test_settings_change_the_commands():
     assert re.match("study.nmt pretrained .*--name some/model --codes sw=sw en=en --out", named["nmt-s1"])
     assert "bm25-nmt-s1" in named and "translate-train" in named["students-s1"]
     assert "--translations nowhere/s1/nmt" in named["search-s1"]
-    own = plan("real", WIKI="wikiclir", DICTIONARY="muse", TABLES="5", MIRROR="files", ENCODER="some/encoder")
-    assert "--mirror files --wiki wikiclir --dictionary muse" in own["data"]
+    own = plan("real", WIKI="wikiclir", DICTIONARY="own", TABLES="5", MIRROR="files", ENCODER="some/encoder")
+    assert "--mirror files --wiki wikiclir" in own["data"]
     assert "--encoder some/encoder" in own["teacher-s1"] and "code-switch wikiclir" in own["students-s1"]
     for name in ("tune", "students-s1", "mix-s1"):
-        assert "--lexicon nowhere/data/dictionary nowhere/lexicon --translations" in own[name]
+        assert "--lexicon own nowhere/lexicon --translations" in own[name]
     paper = plan("paper", CLEF="disc", TABLES="3")
     assert "prepare paper" in paper["data"] and "--clef disc" in paper["data"]
     assert "--translations nowhere/data/translations nowhere/s1/nmt" in paper["students-s1"]

@@ -207,17 +207,16 @@ def test_every_source_has_an_address_a_licence_a_citation_and_files_of_different
 
 def test_a_row_of_languages_is_all_that_a_new_language_needs(tmp_path, monkeypatch):
     german, somali = sources.LANGUAGES["de"], sources.LANGUAGES["so"]
-    assert [german.codes[k] for k in ("ntrex", "ccaligned", "tico19")] == ["deu", "de-en", "de_DE"]
-    assert (somali.flores, somali.codes["ciral"], somali.codes.get("muse")) == ("som_Latn", "somali", None)
+    assert [german.codes[k] for k in ("ntrex", "ccaligned")] == ["deu", "de-en"]
+    assert (somali.flores, somali.codes["ciral"], somali.codes.get("mlqa")) == ("som_Latn", "somali", None)
     assert sources.PROFILES["real"] == "swa hau ibo twi yor zul ar de el es hi ru th tr vi zh".split()
     assert sources.PROFILES["paper"] == sources.PROFILES["headlines"] == "sw so tl mr fi de fr".split()
-    row = "lug\tlg\tLuganda\tNiger-Congo\tlow\treal\tlug_Latn\tafriqa-test ntrex tico19=lg_UG\n"
+    row = "lug\tlg\tLuganda\tNiger-Congo\tlow\treal\tlug_Latn\tafriqa-test ntrex\n"
     added = sources._languages(make(tmp_path, "languages.tsv", "a\tb\tc\td\te\tf\tg\th\n" + row))
     monkeypatch.setattr(sources, "LANGUAGES", added)
     catalogue = sources._sources(Path(sources.__file__).with_name("sources.tsv"))
     for name, file in (("afriqa", "gold_passages/lug/gold_span_passages.afriqa.lug.en.test.json"),
-                       ("lafand-mt", "en-lug/train.lug"), ("ntrex", "NTREX-128/newstest2019-ref.lug.txt"),
-                       ("tico19", "terminologies/f_en-lg_UG.csv"), ("xlent", "en-lg.txt.zip")):
+                       ("lafand-mt", "en-lug/train.lug"), ("ntrex", "NTREX-128/newstest2019-ref.lug.txt")):
         assert file in catalogue[name].files
 
 
@@ -286,7 +285,6 @@ def test_squad_finds_the_sentence_an_answer_starts_in(tmp_path):
             "questions": [("q1", "How many?", place), ("q2", "Where?", None)]}]
 
 
-TERMS = "id,sourceLang,targetLang,sourceString,targetString\n"
 
 
 @pytest.mark.parametrize("reader, content, message", [
@@ -298,9 +296,6 @@ TERMS = "id,sourceLang,targetLang,sourceString,targetString\n"
     (sources.read_squad, squad().encode() + b"\n\xff", "can't decode byte 0xff"),
     (sources.read_squad, squad(qas=[{"id": "1"}]), "paragraph 1: not SQuAD's format (KeyError: 'answers')"),
     (sources.read_squad, squad(qas=[{"id": "1", "question": "", "answers": []}] * 2), "id '1' occurs twice"),
-    (sources.read_muse, "a b c\n", ":1: expected 'word translation', got 'a b c'"),
-    (sources.read_terms, TERMS + "3,en\n", ":2: 2 columns of CSV, expected 5: '3,en'"),
-    (sources.read_terms, TERMS + '3,en,"a"b,c,d\n', ":2: 0 columns of CSV"),
     (sources.read_sgml, "x\n<DOC>\n<TEXT>a</TEXT>\n</DOC>\n", ":2: a <DOC> without <DOCNO>"),
     (sources.read_sgml, "<DOC>\n<DOCNO>a</DOCNO>\n<DOC>\n", ":3: <DOC> inside the one of line 1"),
     (sources.read_sgml, "\n<DOC>\n<DOCNO>a</DOCNO>\n", ":2: a <DOC> that does not end"),
@@ -394,16 +389,6 @@ def test_wikiclir_turned_round_has_titles_and_their_english_mates(tmp_path):
                           (tarred(WIKICLIR)[:150], "truncated or damaged gz file")):
         with pytest.raises(ValueError, match=message):
             list(sources.read_wikiclir(make(tmp_path, "wiki-clir.tar.gz", body), "swahili", "sw"))
-
-
-def test_dictionaries_are_pairs_by_space_or_tab_or_csv_with_a_header(tmp_path):
-    path = make(tmp_path, "en-de.txt", "goat ziege\ngoat\tgeiß\n\n")
-    assert list(sources.read_muse(path)) == [("goat", "ziege"), ("goat", "geiß")]
-    text = TERMS + '2,en,so,acute bronchitis,bronkiita daran\n3,en,so,"cough, dry","qufac, qalalan"\n'
-    assert list(sources.read_terms(make(tmp_path, "t.csv", text))) == [
-        ("acute bronchitis", "bronkiita daran"), ("cough, dry", "qufac, qalalan")]
-    text = TERMS + "4,en,so,cough, dry,qufac, qalalan\n5,en,so,flu,hergeb\n"       # commas without quotes
-    assert list(sources.read_terms(make(tmp_path, "t.csv", text))) == [("", ""), ("flu", "hergeb")]
 
 
 LATIMES = """<DOC>
