@@ -14,7 +14,7 @@
 #   NMT=none|bitext|name   no translation (real), one trained from bitext (mini), or a pre-trained one (paper)
 #   CODES="sw=swh_Latn en=eng_Latn"|none   language codes of a translator of another name than NLLB's
 #   MODELS="64x2"   sizes of table 9, width x layers; not mini: names or folders of encoders
-#   FREEZE=1 train projections alone, encoders in half precision   COMPILE=1 train with torch.compile
+#   FREEZE=1 train projections alone, encoders in half precision
 #   real, paper: ENCODER=name or folder  MIRROR=folder of files  WIKI=wikiclir  STEPS=n (real)
 #   DICTIONARY=folder with en-sw.txt as MUSE has it   paper: CLEF=folder  BITEXT=ccaligned|ccmatrix|paracrawl
 # A stage that is done (OUT/stamps) is skipped. After a kill the same command goes on, to the same bytes.
@@ -50,7 +50,7 @@ fi
 # ------------------------------------------------------------------------------------ configuration
 cores=$(getconf _NPROCESSORS_ONLN) epsilon=0.2 tau=0.05 masks=augment tables="1 2"    # the others: days more
 data=$out/data lexicon=("$out/lexicon") prepare=(${smoke:+--smoke} ${langs:+--langs $langs})
-machine=(${DEVICE:+--device "$DEVICE"} --precision) methods=(contrastive optical mean greedy code-switch)
+machine=(${DEVICE:+--device "$DEVICE"} --precision) methods=(contrastive optical ours mean greedy code-switch)
 if [ "$profile" = mini ]; then
     low="sw so tl mr" study=${langs:-sw} mix=${langs:-sw so fi de} jobs=4 tables="1 2 3 4 5 6 7 8 9 10 11"
     translator=${NMT:-bitext} PRECISION=${PRECISION:-float32} MODELS=${MODELS:-32x2 64x2} methods+=(wikiclir)
@@ -58,8 +58,7 @@ if [ "$profile" = mini ]; then
     pretrain=(--vocab 6000 --hidden 128 --layers 4 --ffn 2 --steps 1500 --batch 128 --lr 1e-3)
     teacher=(--dim 128 --query-tokens 32 --doc-tokens 96 --steps 600 --batch 32 --negatives 2 --lr 5e-4)
     student=(--batch 32 --max-tokens 48 --negatives 2)
-    steps=400 tune_steps=400 grid=(3e-4 1e-3 3e-3)       # 1e-2 was tried: no objective learns
-    tau=0.03         # best on dev of 0.01 to 0.1, as epsilon is; at epsilon 0.1 Marathi takes 600 steps
+    steps=400 tune_steps=400 tau=0.03 grid=(3e-4 1e-3 3e-3)      # tau: best on dev of 0.01 to 0.1
     [ -n "$langs" ] || tune="sw mr"                      # two scripts: what one prefers is not all's choice
     nmt=(--batch 32 --max-tokens 48) nmt_steps=1000 nmt_tune=1000 nmt_grid=(5e-4 1e-3 2e-3)
     hybrid=(--steps 200 --batch 32 --lr 5e-4)
@@ -86,8 +85,8 @@ else
     by_size=(methods={optical,contrastive},pairs={250,1000,4000})
     switches=(methods=code-switch,switch={0.25,0.5,1},lexicon-size={1000,4000})
 fi
-ablation=(epsilon={0.05,0.1,0.2,0.4} init=bare layers=1 plan={uniform,ipot,exact,unbalanced,greedy}
-          cost=sqeuclidean marginals={idf,norm})
+ablation=(questions=0.5 average=0.5 epsilon={0.05,0.1,0.2,0.4} init=bare layers=1
+          plan={uniform,ipot,exact,unbalanced,greedy} cost=sqeuclidean marginals={idf,norm})
 ablation=(${ablation[@]/#epsilon=$epsilon/})             # it stands in table 2
 if [ "$profile" != mini ]; then
     encoder=${ENCODER:-google-bert/bert-base-multilingual-uncased}
@@ -111,7 +110,6 @@ if [ -n "$smoke" ]; then
 fi
 switches+=(methods=code-switch,switch={0.25,1},lexicon-size=0)      # all words; half of them: in table 2
 [ -z "$(on "$FREEZE")" ] || teacher+=(--freeze) ablation=(${ablation[@]/layers=1/})
-[ -z "$(on "$COMPILE")" ] || teacher+=(--compile) student+=(--compile)
 classes=$(for lang in $mix; do [[ " $low " = *" $lang "* ]] && echo low || echo high; done | sort -u | wc -l)
 
 # ------------------------------------------------------------------------------------------- running
@@ -203,9 +201,11 @@ seed() {     # seed N: everything that a seed changes
     train+=(--rates "$out/tune" --steps "$steps") items=$all
     run students students train "${train[@]}" "${with[@]}" "${kept[@]}" --langs {} --methods "${methods[@]}" \
         --save --runs "$out/runs" --out "$dir/students"
+    run interpolate baselines hybrid --data "$data" --lexicon "${lexicon[-1]}" --students "$dir/students" \
+        --seed-tag "$s" --out "$out/runs"
     if wanted 3; then     # mask tokens, on or off: a teacher that never saw any would be asked with them
         items=${ablation[*]} from=$dir/masks
-        sweep ablation 3 --langs $study --variants {}
+        sweep ablation 3 "${with[@]}" --langs $study --variants {}
         teach teacher-masks "$encoder" "$from/teacher" "--$masks"
         sweep masks 3 --langs $study --variants "$masks" --teacher "$from/teacher" --cache "$from/vectors"
     fi

@@ -165,6 +165,30 @@ def bm25_lexicon(index, queries, table, depth=1000, top=1, **choice):
     return run
 
 
+def interpolate(one, other, weight):
+    """The run weight * one + (1 - weight) * other, scores by query from 0, the least or none, to 1, the best.
+
+    >>> interpolate({"q": {"a": 3.0, "b": 1.0, "c": 2.0}}, {"q": {"b": 9.0, "d": 4.0}}, 0.5)
+    {'q': {'a': 0.5, 'b': 0.5, 'c': 0.25, 'd': 0.0}}
+    """
+    def scaled(scores):
+        low, high = min(scores.values(), default=0), max(scores.values(), default=0)
+        return {docid: (score - low) / ((high - low) or 1) for docid, score in scores.items()}
+
+    run = {}
+    for qid in sorted(one.keys() | other.keys()):
+        a, b = scaled(one.get(qid, {})), scaled(other.get(qid, {}))
+        run[qid] = {d: weight * a.get(d, 0) + (1 - weight) * b.get(d, 0) for d in sorted({*a, *b})}
+    return run
+
+
+def known_items(pairs):
+    """Sentence pairs [(English, source), ...] as known-item search: queries, documents, judgements."""
+    place = {e: str(i) for i, e in enumerate(dict.fromkeys(e for e, _ in pairs))}
+    return ({str(i): f for i, (_, f) in enumerate(pairs)}, {docid: e for e, docid in place.items()},
+            {str(i): {place[e]: 1} for i, (e, _) in enumerate(pairs)})
+
+
 METHODS = {"psq": psq, "bm25-lexicon": bm25_lexicon}
 GRIDS = {"psq": {"keep": (0.0, 0.1, 0.3), "cut": (0.95, 0.8, 0.6), "min_p": (0.01, 0.05)},
          "bm25-lexicon": {"keep": (0.0, 0.1, 0.3), "top": (1, 2, 3, 5)}}
@@ -365,6 +389,28 @@ def _search_command(args):
         print(f"{path}: {len(run)} queries, {sum(not found for found in run.values())} without a match")
 
 
+def hybrid(args):
+    """Command hybrid: runs of students interpolated with structured queries, by the weight that finds the
+    English side of held-out sentences best, over all languages."""
+    root, manifest, scores = Path(args.data), data.load_manifest(args.data), {}
+    for lang in sorted({test["lang"] for test in manifest["tests"]}):
+        dev = data.read_bitext(root / data.language(root, lang)["dev"])
+        table, (asked, docs, qrels) = read_lexicon(Path(args.lexicon, f"{lang}-en.txt")), known_items(dev)
+        lexical = psq(BM25(docs), asked, table, depth=100, **tune("psq", table, dev)[0][1])
+        neural = evaluate.read_run(Path(args.students, lang, args.method, "dev.trec"))
+        for weight in (tenths / 10 for tenths in range(11)):
+            mixed = interpolate(neural, lexical, weight)
+            scores.setdefault(weight, []).append(evaluate.summary(qrels, mixed)["map"])
+    best = max(scores, key=lambda weight: sum(scores[weight]))
+    print(f"weight of {args.method}: {best}; dev MAP by weight: " + ", ".join(
+        f"{weight} {sum(own) / len(own):.4f}" for weight, own in scores.items()))
+    for test in manifest["tests"]:
+        neural, lexical = (evaluate.read_run(Path(args.out, test["set"], f"{name}.trec"))
+                           for name in (f"{args.method}.s{args.seed_tag}", "psq.s1"))
+        tag, run = f"hybrid.s{args.seed_tag}", interpolate(neural, lexical, best)
+        evaluate.write_run(Path(args.out, test["set"], f"{tag}.trec"), run, tag)
+
+
 def _lexicon_command(args):
     """Command lexicon: IBM Model 1 both ways from the training bitext."""
     for lang in args.langs or data.load_manifest(args.data)["langs"]:
@@ -383,7 +429,7 @@ def _lexicon_command(args):
 def main(argv=None):
     parser = argparse.ArgumentParser(description="Baselines for cross-lingual retrieval.", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, maker in {"bm25": BM25, **METHODS, "lexicon": lexicon}.items():
+    for name, maker in {"bm25": BM25, **METHODS, "lexicon": lexicon, "hybrid": hybrid}.items():
         add = commands.add_parser(name, help=maker.__doc__.splitlines()[0], allow_abbrev=False).add_argument
         add("--data", required=True, help="folder with collection.json")
         add("--out", required=True, help="folder for SET/METHOD.sN.trec or LANG-en.txt; if there, kept")
@@ -391,6 +437,9 @@ def main(argv=None):
             add("--langs", nargs="+", help="languages (all of them)")
             add("--pairs", type=int, help="pairs from the top of the bitext (the manifest's number)")
             continue
+        if name == "hybrid":
+            add("--students", required=True, help="folder of students, with their dev.trec")
+            add("--method", default="ours", help="which of them (ours)")
         add("--k1", type=float, default=0.9, help="saturation of repeats, >= 0 (0.9)")
         add("--b", type=float, default=0.4, help="length normalisation, 0 to 1 (0.4)")
         add("--seed-tag", type=int, default=1, help="N in the run's name; no chance here (1)")
@@ -399,7 +448,8 @@ def main(argv=None):
         else:
             add("--lexicon", required=True, help="folder with LANG-en.txt, by `lexicon` or your own")
     args = parser.parse_args(argv)
-    if status := status_of(_lexicon_command if args.command == "lexicon" else _search_command, args):
+    run = {"lexicon": _lexicon_command, "hybrid": hybrid}.get(args.command, _search_command)
+    if status := status_of(run, args):
         parser.exit(status)
 
 

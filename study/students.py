@@ -8,6 +8,8 @@ judged English documents, trained by equation (3) with the teacher's document ve
                      probability `switch`, anew at every step (Litschko et al. 2023); into one language each
     translate-train  English training queries as `study.nmt` translated them
     wikiclir         titles of the language's Wikipedia, their English articles          (Sasaki et al. 2018)
+    ours             OPTICAL; English training queries and code-switched ones are further pairs (`questions`),
+                     weights end part way back to the teacher's (`average`; Wortsman et al. 2022)
 
 A variant is options of `train` joined by commas, `methods=mean,pairs=250`: the row of a table.
 """
@@ -17,6 +19,7 @@ import random
 import shutil
 import sys
 import time
+from argparse import Namespace
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +38,7 @@ from study.experiment import (TRAINING, close_experiment, commands_of, compiled,
                               load, open_experiment, run_command, training_of, write_json)
 
 SUPERVISED = ("code-switch", "translate-train", "wikiclir")
+OURS = {"questions": 0.5, "average": 0.5}                          # options of method "ours"
 COSTS = {"cosine": ot.cosine_cost, "sqeuclidean": ot.sqeuclidean_cost}
 PLANS = {"sinkhorn": SINKHORN,                                     # (cost, a, b, epsilon) -> ot.Transport
          "unbalanced": partial(ot.unbalanced, max_iter=100, tol=1e-4, warn=False),
@@ -173,6 +177,11 @@ def bitext_of(args, lang, teacher):
     for own in lang.split("+"):
         entry = data.language(args.data, own)
         pairs = data.read_bitext(Path(args.data) / entry["train"])[:None if args.pairs else entry["pairs"]]
+        if args.questions:
+            queries, draw = data.load_manifest(args.data)["train"]["queries"], random.Random(args.seed)
+            lexicons = [read_lexicon(args, f"en-{own}.txt")]
+            pairs += [(text, baselines.code_switch(text, lexicons, args.questions, draw))
+                      for text in data.read_tsv(Path(args.data) / queries).values()]
         parts.append(Bitext(pairs, teacher, args.max_tokens, args.pairs or None, encode))
         print(f"  {own}: {len(parts[-1].pairs):,} of {len(pairs):,} pairs, up to {args.max_tokens} tokens")
     pairs = [pair for part in parts for pair in part.pairs]
@@ -181,7 +190,7 @@ def bitext_of(args, lang, teacher):
 
 def bitext_in(bitexts, args, lang, teacher):
     """The bitext_of a language, from `bitexts`, which keeps the last one for what learns from it next."""
-    key = (lang, teacher.augment, args.pairs, args.max_tokens)
+    key = (lang, teacher.augment, args.pairs, args.max_tokens, args.questions)
     if key not in bitexts:
         bitexts.clear()
         bitexts[key] = bitext_of(args, lang, teacher)
@@ -203,18 +212,17 @@ def read_lexicon(args, name, limit=None):
     return baselines.read_lexicon(first_of(args.lexicon, name, "study.baselines lexicon"), limit)
 
 
-def dev_scores(student, teacher, lang, args):
+def dev_scores(student, teacher, lang, args, folder=None):
     """What settings are chosen by, no objective's own loss: dev_map and dev_accuracy (rank 1), each held-out
     source sentence finds its English side; dev_switched, MAP of English dev queries whose words the lexicon
-    translated.
+    translated. The first run is written to FOLDER/dev.trec.
     """
-    pairs = [pair for own in lang.split("+")
-             for pair in data.read_bitext(Path(args.data) / data.language(args.data, own)["dev"])]
-    place = {e: str(i) for i, e in enumerate(dict.fromkeys(e for e, _ in pairs))}
-    docs = {docid: e for e, docid in place.items()}
+    asked, docs, qrels = baselines.known_items([pair for own in lang.split("+") for pair in data.read_bitext(
+        Path(args.data) / data.language(args.data, own)["dev"])])
     index = keeper(args.cache, f"dev-{lang}")(teacher, docs, "doc", args.max_tokens)
-    run = search_index(student, {str(i): x for i, (_, x) in enumerate(pairs)}, index, 100, args.max_tokens)
-    qrels = {str(i): {place[e]: 1} for i, (e, _) in enumerate(pairs)}
+    run = search_index(student, asked, index, 100, args.max_tokens)
+    if folder:
+        evaluate.write_run(folder / "dev.trec", run, "dev")
     means = evaluate.summary(qrels, run, ["map", "success_1"])
     found = {"dev_map": means["map"], "dev_accuracy": means["success_1"]}
     if args.lexicon:
@@ -307,9 +315,15 @@ def settings_of(method, args, bitext):
     return {"tau": args.tau} if method == "contrastive" else {}
 
 
+def objective_of(method, args):
+    """The objective of a method and the arguments with its settings."""
+    return ("optical", Namespace(**{**vars(args), **OURS})) if method == "ours" else (method, args)
+
+
 def train_one(folder, lang, method, lr, args, teacher, bitexts, then):
     """done.json of one student, trained unless it is there; then(student, folder) keeps what is wanted."""
     folder, unit = Path(folder), {"lang": lang, "method": method, "lr": lr}
+    objective, args = objective_of(method, args)
     part = open_experiment(folder, args, **unit)
     if part is None:
         return data.read_json(folder / "done.json")
@@ -317,17 +331,20 @@ def train_one(folder, lang, method, lr, args, teacher, bitexts, then):
         teacher = copy.copy(teacher)
         teacher.augment = args.augment
     lesson, student = bitext_in(bitexts, args, lang, teacher), start(teacher, args)
-    if method in OBJECTIVES:
+    if objective in OBJECTIVES:
         lesson.change = mixed(lesson, lang, args) if args.mix else None
-        _, spent = distil(teacher, lesson, method, args.steps, args.batch, lr, args.seed, student, part,
-                          training_of(args), **settings_of(method, args, lesson))
+        _, spent = distil(teacher, lesson, objective, args.steps, args.batch, lr, args.seed, student, part,
+                          training_of(args), **settings_of(objective, args, lesson))
+        for weight, before in zip(student.parameters(), teacher.parameters()) if args.average else ():
+            weight.data.lerp_(before.data, args.average)
     else:
         lesson = Questions(lang, method, teacher, args)
         batches = length_batches(lesson.lengths, args.batch, args.steps, args.seed)
         loss_of = partial(lesson.loss, student)
         spent = fit(student, batches, loss_of, part, lr, name=method, **training_of(args))
     spent |= then(student, part) or {}
-    done = {**unit, **dev_scores(student, teacher, lang, args), "examples": len(lesson.lengths), **spent}
+    scores = dev_scores(student, teacher, lang, args, part)
+    done = {**unit, **scores, "examples": len(lesson.lengths), **spent}
     print(f"  {lang} {folder.name}: dev map {done['dev_map']:.4f}, {done['seconds']} s", flush=True)
     return close_experiment(part, folder, done)
 
@@ -429,7 +446,7 @@ def train(args):
 
         kept = Path(args.tuned or "none") / f"{lang}.{method}.{lr:g}"
         if kept.exists() and not folder.exists():
-            open_experiment(kept, own, lang=lang, method=method, lr=lr)              # of the same settings
+            open_experiment(kept, objective_of(method, own)[1], lang=lang, method=method, lr=lr)   # the same?
             part = folder.with_name(folder.name + ".part")
             shutil.rmtree(part, ignore_errors=True)
             shutil.copytree(kept, part)
@@ -440,11 +457,13 @@ def train(args):
 
 def student_options():
     """The options of every command that trains students, see `commands_of`."""
-    methods, plans, costs, marginals = map("|".join, ([*OBJECTIVES, *SUPERVISED], PLANS, COSTS, MARGINALS))
+    methods = "|".join([*OBJECTIVES, "ours", *SUPERVISED])
+    plans, costs, marginals = map("|".join, (PLANS, COSTS, MARGINALS))
     return (f"{TRAINING} teacher! cache! langs* methods*optical:{methods} steps=400 pairs=0 max-tokens=64 "
             f"epsilon=0.2 tau=0.05 plan=sinkhorn:{plans} cost=cosine:{costs} marginals=uniform:{marginals} "
             "init=teacher:teacher|bare layers=0 augment~ lexicon* lexicon-size=0 switch=0.5 "
-            "share=-1.0 mix=0.0 translations* negatives=1 save?")
+            "share=-1.0 mix=0.0 translations* negatives=1 questions=0.0 "
+            "average=0.0 save?")
 
 
 def parser():

@@ -122,4 +122,5 @@ def options(work, *more, data=None):
 
 
 def runs(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(Path(folder).rglob("*.trec"))}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(Path(folder).rglob("*.trec"))
+            if path.name != "dev.trec"}

@@ -4,6 +4,7 @@ import doctest
 import json
 import math
 import random
+import re
 import unicodedata
 from collections import Counter
 
@@ -329,6 +330,31 @@ def prepared(tmp_path):
     for name, text in texts.items():
         evaluate.write_text(tmp_path / "data" / name, text)
     return tmp_path
+
+
+def test_hybrid_takes_the_weight_that_finds_held_out_sentences_best_and_writes_the_interpolated_runs(
+        prepared, capsys):
+    data, out, lexicons = prepared / "data", prepared / "runs", prepared / "lexicon"
+    call("lexicon", "--data", data, "--out", lexicons)
+    call("psq", "--data", data, "--lexicon", lexicons, "--out", out)
+    neural = {"q1": {"d1": 2.0, "d2": 1.0}, "q2": {"d2": 5.0}, "q3": {}}
+    for name in ("sw", "sw.too"):
+        evaluate.write_run(out / name / "ours.s3.trec", neural, "ours")
+    argv = ["hybrid", "--data", data, "--lexicon", lexicons, "--students", prepared, "--out", out, "--seed-tag", 3]
+    for dev, good in (({"0": {"1": 2.0, "0": 1.0}, "1": {"0": 2.0, "1": 1.0}}, False),
+                      ({"0": {"0": 2.0, "1": 1.0}, "1": {"1": 2.0, "0": 1.0}}, True)):
+        evaluate.write_run(prepared / "sw" / "ours" / "dev.trec", dev, "dev")
+        call(*argv)
+        said = re.search(r"weight of ours: (\S+); dev MAP by weight: (.*)", capsys.readouterr().out)
+        best, scores = float(said[1]), dict(map(float, pair.split()) for pair in said[2].split(", "))
+        assert len(scores) == 11 and scores[best] == max(scores.values()) and scores[1.0] == (1.0 if good else 0.5)
+        assert best == min(weight for weight in scores if scores[weight] == scores[best])      # of equals the least
+        lexical = evaluate.read_run(out / "sw" / "psq.s1.trec")
+        found = evaluate.read_run(out / "sw" / "hybrid.s3.trec")
+        assert found == {qid: row for qid, row in baselines.interpolate(neural, lexical, best).items() if row}
+    assert best > 0
+    assert baselines.interpolate({"q": {"a": 1.0, "b": 0.0}}, {"q": {"b": 3.0, "c": 1.0}}, 0.25)["q"] == {
+        "a": 0.25, "b": 0.75, "c": 0.0}
 
 
 def call(*arguments):

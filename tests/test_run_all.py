@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT, run_all
 from study import nmt, students, sweeps
 
-EACH = """nmt search bm25-nmt students ablation teacher-masks masks size mix switch share answers hybrid
+EACH = """nmt search bm25-nmt students interpolate ablation teacher-masks masks size mix switch share answers hybrid
     pretrain-32x2 teacher-32x2 pretrain-64x2 teacher-64x2 scale scale-rows align""".split()
 DERIVED = ["scores", "tables", "costs", "costs-table", "figures"]
 
@@ -67,7 +67,7 @@ def test_every_command_of_the_plan_has_options_that_its_module_knows(profile):
     parsers = {"students": students.parser(), "nmt": nmt.parser(), "sweeps": sweeps.parser()}
     for smoke in "01":
         stages, found = plan(profile, TABLES="1 2 3 4 5 6 7 8 9 10 11", MODELS="8x1", SMOKE=smoke,
-                             NMT="bitext", WIKI="wikiclir", COMPILE="1"), set()
+                             NMT="bitext", WIKI="wikiclir"), set()
         for command in stages.values():
             name, *argv = command.removeprefix("study.").split()
             argv, items = " ".join(argv).partition(" <- ")[::2]
@@ -81,7 +81,7 @@ def test_every_command_of_the_plan_has_options_that_its_module_knows(profile):
 def test_tables_choose_the_stages():
     some = plan(TABLES="1,2 4")
     assert [name for name in EACH if f"{name}-s1" in some] == [
-        "nmt", "search", "bm25-nmt", "students", "size", "align"]
+        "nmt", "search", "bm25-nmt", "students", "interpolate", "size", "align"]
     assert "share-s1" not in plan(LANGS="sw so", TABLES="7")         # a share takes both kinds of languages
     real = plan("real", TABLES="3 8 9 10", MODELS="some/model")
     assert not [name for name in real if re.search("hybrid|pretrain|nmt", name)]      # no parallel documents
@@ -89,7 +89,7 @@ def test_tables_choose_the_stages():
     assert "alignment.json" not in real["scores"] and "--plan" in real["align-s1"]    # no gold links
     lists = {"LANGS": "sw,  so", "SEEDS": "2, 3", "TABLES": "3,9", "MODELS": "8x1, 9x1", "SMOKE": "0"}
     plain = {"LANGS": "sw so", "SEEDS": "2 3", "TABLES": "3 9", "MODELS": "8x1 9x1"}
-    assert plan(**lists, FREEZE="0", COMPILE="0") == plan(**plain)
+    assert plan(**lists, FREEZE="0") == plan(**plain)
 
 
 def test_settings_change_the_commands():
@@ -113,9 +113,6 @@ def test_settings_change_the_commands():
     assert [name for name in frozen if "--freeze" in frozen[name]] == [
         "teacher-s1", "teacher-masks-s1", "teacher-model-s1"]
     assert "layers=1" in thawed["ablation-s1"] and "layers=1" not in frozen["ablation-s1"]
-    quick = plan(COMPILE="1", TABLES="3")
-    assert [name for name in quick if "--compile" in quick[name]] == [
-        "teacher-s1", "tune", "students-s1", "ablation-s1", "teacher-masks-s1", "masks-s1"]
     assert "--device cuda" in plan(DEVICE="cuda")["teacher-s1"]
 
 
@@ -158,7 +155,7 @@ def test_a_stage_that_fails_is_told_with_its_log_and_the_same_command_goes_on_th
     assert commands(tmp_path)[before] == "study.students teacher"
     tuned = [line.partition("--methods ")[2].split(" --")[0].split()      # two processes share the methods
              for line in (tmp_path / "commands").read_text().splitlines() if "study.students tune" in line]
-    assert sorted(map(len, tuned)) == [3, 3] and len(set(sum(tuned, []))) == 6
+    assert sorted(map(len, tuned)) == [3, 4] and len(set(sum(tuned, []))) == 7
     before = len(commands(tmp_path))
     assert run_all(**env, PYTHON=fake(tmp_path)).returncode == 0 and len(commands(tmp_path)) == before
 

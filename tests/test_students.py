@@ -154,7 +154,7 @@ def test_an_augmented_student_meets_an_augmented_teacher(work, teacher, tmp_path
     students.train_one(tmp_path / "s", "sw", "optical", 1e-3, arguments(work, "--augment"), teacher, bitexts,
                        lambda student, part: student.save(part))
     (key, bitext), = bitexts.items()
-    assert key == ("sw", True, 0, 64) and {len(row) for row in bitext.rows} == {32} and not teacher.augment
+    assert key == ("sw", True, 0, 64, 0.0) and {len(row) for row in bitext.rows} == {32} and not teacher.augment
     assert set(bitext.vectors("query").lengths) == {32} and optical.Encoder.load(tmp_path / "s").augment
     assert len({len(row) for row in students.bitext_of(arguments(work), "sw", teacher).rows}) > 1
 
@@ -298,6 +298,28 @@ def test_a_query_goes_into_a_poor_language_as_often_as_its_share_says(work, two,
         assert sum(table == lexicons["sw"] for table in used) / len(used) == pytest.approx(expected, abs=0.07)
     with pytest.raises(ValueError, match="--share 0.5 of sw: give low- and high-resource ones"):
         students.Questions("sw", "code-switch", teacher, both(work, two, "--share", 0.5))
+
+
+# ---- ours --------------------------------------------------------------------------------------------------
+
+def test_ours_is_optical_with_switched_questions_as_pairs_and_weights_part_way_back(work, teacher, tmp_path):
+    lexicons = ["--lexicon", work / "lexicon"]
+    make(*train(work, tmp_path, "--save", *lexicons, methods=("ours",)))
+    done = json.loads((tmp_path / "students" / "sw" / "ours" / "done.json").read_text())
+    args = json.loads((tmp_path / "students" / "sw" / "ours" / "args.json").read_text())["args"]
+    assert {key: args[key] for key in students.OURS} == students.OURS and done["dev_switched"] > 0
+    own = arguments(work, *lexicons, "--questions", "0.5")
+    plain, bitext = (students.bitext_of(each, "sw", teacher) for each in (arguments(work), own))
+    asked = data.read_tsv(work / "data" / data.load_manifest(work / "data")["train"]["queries"])
+    assert bitext.pairs[:len(plain.pairs)] == plain.pairs
+    extra = bitext.pairs[len(plain.pairs):]
+    assert [english for english, _ in extra] == [q for q in asked.values()][:len(extra)] and len(extra) > 20
+    assert 0 < sum(english == switched for english, switched in extra) < len(extra)
+    make(*train(work, tmp_path / "half", "--save", "--variants", "average=0.25", "average=0", methods=()))
+    ends = [optical.Encoder.load(tmp_path / "half" / "students" / "sw" / f"average={share}").state_dict()
+            for share in ("0.25", "0")]
+    for name, before in teacher.state_dict().items():
+        assert torch.allclose(ends[0][name], ends[1][name].lerp(before, 0.25), atol=1e-6)
 
 
 # ---- tune, train, variants ---------------------------------------------------------------------------------
