@@ -44,6 +44,7 @@ import sys
 import warnings
 import zlib
 from array import array
+from collections import namedtuple
 from itertools import groupby, product
 
 import numpy as np
@@ -534,27 +535,37 @@ def differences(a, b=None):
     return both[0] - both[1:].sum(0)
 
 
-def t_test(a, b):
-    """Paired t-test: (t, two-sided p). Without any difference (0, 1); one and the same everywhere (+-inf, 0).
+Paired = namedtuple("Paired", "mean low high t p")         # difference, 95% interval, statistic, two-sided p
+
+
+def t_test(a, b, seeds=()):
+    """Paired t-test over queries, and over seeds if given. No difference: t 0, p 1; one everywhere: +-inf, 0.
 
     Args: a, b as for `differences`, or lists of {query: value}, one a test set. Of several sets the mean of
     their means is tested: a query that several have is one observation, and the degrees of freedom are the
-    smallest set's, the careful choice.
+    smallest set's, the careful choice. seeds: the mean difference (S,) of each; both queries and seeds are
+    drawn by chance, so their variances of the mean add up (degrees of freedom: Satterthwaite 1946).
 
     >>> [round(value, 4) for value in t_test([3, 4, 5, 8], [1, 2, 3, 2])]
-    [3.0, 0.0577]
+    [3.0, -0.1824, 6.1824, 3.0, 0.0577]
     """
     sets = list(zip(a, b, strict=True)) if isinstance(next(iter(a), 0), dict) else [(a, b)]
     found, parts = [differences(*pair) for pair in sets], {}
-    mean, largest = np.mean([d.mean() for d in found]), max(abs(d).max() for d in found)
+    mean, largest = float(np.mean([d.mean() for d in found])), max(abs(d).max() for d in found)
     for d, (values, _) in zip(found, sets):
         off = (d - d.mean()) / len(found) / math.sqrt(len(d) * (len(d) - 1))      # its part in the error
         for query, part in zip(sorted(values) if isinstance(values, dict) else range(len(d)), off):
             parts.setdefault(query, []).append(part)
-    error = math.sqrt(sum(sum(own) ** 2 for own in parts.values()))
+    squares, free = [sum(sum(own) ** 2 for own in parts.values())], [min(map(len, found)) - 1]
+    if len(seeds) > 1:
+        squares, free = [*squares, np.var(seeds, ddof=1) / len(seeds)], [*free, len(seeds) - 1]
+    error = math.sqrt(sum(squares))
     if error <= 1e-12 * largest:                                          # the same in every query
-        return (math.copysign(math.inf, mean), 0.0) if abs(mean) > 1e-12 * largest else (0.0, 1.0)
-    return float(mean / error), float(2 * special.stdtr(min(map(len, found)) - 1, -abs(mean / error)))
+        same = abs(mean) <= 1e-12 * largest
+        return Paired(mean, mean, mean, 0.0 if same else math.copysign(math.inf, mean), float(same))
+    df = sum(squares) ** 2 / sum(square ** 2 / n for square, n in zip(squares, free))
+    half, p = special.stdtrit(df, 0.975) * error, 2 * special.stdtr(df, -abs(mean / error))
+    return Paired(mean, float(mean - half), float(mean + half), mean / error, float(p))
 
 
 def randomisation_test(a, b, samples=10_000, seed=0):
@@ -565,13 +576,6 @@ def randomisation_test(a, b, samples=10_000, seed=0):
     sums = abs(np.array([2 * np.dot(d, heads) for heads in sides]) - d.sum())
     extreme = np.count_nonzero(sums >= abs(d.sum()) - 1e-12 * abs(d).sum())
     return extreme / len(sums) if exact else (1 + extreme) / (1 + samples)
-
-
-def bootstrap_interval(a, b=None, confidence=0.95, samples=10_000, seed=0):
-    """Percentile interval (low, high) of the mean of a, or of a - b, over queries drawn with replacement."""
-    d, rng = differences(a, b), np.random.default_rng(seed)
-    means = [d[rng.integers(0, len(d), len(d))].mean() for _ in range(samples)]
-    return tuple(np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2]).tolist())
 
 
 def holm(p):
@@ -601,12 +605,12 @@ def compare(qrels, runs, measures=("map",), test="t", form="markdown", **options
         pair = found[name][measure], found[base][measure]
         lines.append([measure, name, f"{average('mean', list(pair[0].values())):.4f}", "", "", ""])
         if name != base:
-            p[len(lines) - 1] = t_test(*pair)[1] if test == "t" else randomisation_test(*pair)
-            lines[-1][3:5] = (f"{differences(*pair).mean():+.4f}",
-                              "{:+.4f} to {:+.4f}".format(*bootstrap_interval(*pair)))
+            found_t = t_test(*pair)
+            p[len(lines) - 1] = found_t.p if test == "t" else randomisation_test(*pair)
+            lines[-1][3:5] = f"{found_t.mean:+.4f}", f"{found_t.low:+.4f} to {found_t.high:+.4f}"
     for i, value in zip(p, holm(list(p.values()))):
         lines[i][5] = f"{value:.4f}"
-    note = (f"Differences to {base}, paired over queries; intervals: bootstrap; p: two-sided paired "
+    note = (f"Differences to {base}, paired over queries; intervals: t; p: two-sided paired "
             f"{'t-' if test == 't' else 'randomisation '}test, Holm correction over {len(p)} comparisons.\n")
     if form == "markdown":
         lines.insert(1, ["---", "---", *["---:"] * 4])

@@ -53,11 +53,11 @@ def stages(out):
 
 def short(text, link):
     """Table 2 for the README, the means alone where there are two; the rest is in the linked file."""
-    lines = text[text.index("## Table 2"):].split("\n## Table ")[0].splitlines()
-    rows = [line[2:-2].split(" | ") for line in lines if line.startswith("| ")]
+    table = next(part for part in text[text.index("## Table 2"):].split("\n\n") if part.startswith("| "))
+    rows = [line[2:-2].split(" | ") for line in table.splitlines()]
     means = [i for i, head in enumerate(rows[0]) if head in ("method", "low mean", "high mean", "gap")]
     keep = means if "high mean" in rows[0] else range(len(rows[0]))
-    table = "".join("| " + " | ".join(row[i] for i in keep) + " |\n" for row in rows).replace("**", "")
+    table = "".join("| " + " | ".join(row[i] for i in keep) + " |\n" for row in rows)
     return f"{table}\nEvery language, table and signature: [{link}]({link}).\n"
 
 

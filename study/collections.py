@@ -11,7 +11,7 @@ headlines  of NTREX-128, in the paper's seven languages, ask for its English art
         bitext TICO-19, SIB-200, HornMT; the same teacher.
 paper   The paper's own setting: MS MARCO, OPUS, seven languages, CLEF 2000-2003, which has to be bought:
         CLEF=folder names it, laid out as ELRA-E0008 is; CIIR translated its topics into Swahili and Somali.
-        Open collections stand in for it, or beside it: Belebele, MLQA, CIRAL.
+        Open collections stand in for it, or beside it: Belebele, CIRAL.
 both    XTREME-R's tasks (Ruder et al. 2021), for table 9, with English documents alone: LAReQA without other
         languages' candidates, Tatoeba with equal sentences as one.
 """
@@ -323,30 +323,24 @@ def xtreme(files, docs, langs):
 
 # ------------------------------------------------------------------------------------------------ paper
 def questions(files, lang):
-    """Yield test sets, documents: questions of Belebele and MLQA, passages of the same ones in English."""
+    """Yield a test set and its documents: questions of Belebele, passages of the same ones in English."""
     def parse(record):
-        key = record["link"], record["question_number"]           # one in every language, as MLQA's ids are
+        key = record["link"], record["question_number"]           # one in every language
         return key, data.clean(record["flores_passage"]), data.clean(record["question"])
 
-    found, row = {}, LANGUAGES[lang]
+    row, docs, asked, rows = LANGUAGES[lang], {}, {}, []
     paths = files.find_all("belebele", f"data/{sources.ENGLISH}.jsonl", f"data/{row.flores}.jsonl")
     if paths:
         shape = "an object with link, question_number, flores_passage, question"
-        found["belebele"] = [list(sources.records(path, parse, shape)) for path in paths]
-    zipped = files.find("mlqa", "MLQA_V1.zip") if "mlqa" in row.codes else None
-    if zipped:
-        found["mlqa"] = [[(qid, row["context"], question)
-                          for row in sources.read_squad(zipped, f"test/test-context-en-question-{code}.json")
-                          for qid, question, _ in row["questions"]] for code in ("en", lang)]
-    for name, (english, own) in found.items():
-        docs, asked, rows, unit = {}, {}, [], "passage" if name == "belebele" else "paragraph"
+        english, own = (list(sources.records(path, parse, shape)) for path in paths)
         for key, text, question in english:
-            asked[key] = docs.setdefault(text, f"{unit}{len(docs)}"), question
-        for key, _, question in files.count(f"{name} {lang}").each(own, lambda row: (
+            asked[key] = docs.setdefault(text, f"passage{len(docs)}"), question
+        for key, _, question in files.count(f"belebele {lang}").each(own, lambda row: (
                 "" if row[0] in asked and row[2] else "empty, or not in the English file")):
             docid, original = asked[key]
-            rows.append((f"{docid}.{key[1]}" if name == "belebele" else key, question, {docid: 1}, original))
-        yield test_set(lang, f"{lang}.{name}", name, rows), {docid: text for text, docid in docs.items()}
+            rows.append((f"{docid}.{key[1]}", question, {docid: 1}, original))
+        found = {docid: text for text, docid in docs.items()}
+        yield test_set(lang, f"{lang}.belebele", "belebele", rows), found
 
 
 def answered(queries, qrels, english, docs):

@@ -207,13 +207,13 @@ def run_command(args):
         args.bf16 = args.precision == "bf16" or args.precision == "auto" and multiplies_bf16(args.device)
         args.run(args)
         return 0
-    except (ValueError, OSError, MemoryError, RuntimeError, SafetensorError) as error:
+    except (ValueError, OSError, ImportError, MemoryError, RuntimeError, SafetensorError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in first:
             first = f"out of memory ({first}); lower --batch or JOBS, or raise --accumulate"
         elif isinstance(error, SafetensorError) or "unexpected pos" in first:        # torch.save's, too
             first = f"a file could not be written whole: No space left on device? ({first})"
-        elif not isinstance(error, (ValueError, OSError)):
+        elif not isinstance(error, (ValueError, OSError, ImportError)):              # of sentencepiece
             raise
         print(f"error: {first}", file=sys.stderr)
         return 2

@@ -15,7 +15,6 @@ OUT/<lang>-en/ holds test.<set>.tsv and dev.tsv, OUT/en-<lang>/ train.tsv and de
 import re
 import sys
 from collections import Counter
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -117,24 +116,13 @@ class Translator:
         return out
 
 
-@contextmanager
-def loading(name):
-    """Turns what transformers raises where no model can be loaded into one line."""
-    try:
-        yield
-    except (ImportError, OSError, KeyError, ValueError) as error:      # some tokenizers need sentencepiece
-        raise ValueError(f"{name}: no model there ({str(error).strip().splitlines()[0]}); give a Hugging "
-                         "Face name or a folder; pip install what it lacks") from None
-
-
 def from_encoder(name, beams, max_tokens, dropout, device="cpu"):
     """A Translator whose two halves start as the encoder `name`; the cross-attention starts at random."""
     halves = ("encoder", "decoder") if torch.device(device).type == "cpu" else ()
     attention = {f"{half}_attn_implementation": "eager" for half in halves}     # see Encoder.train
-    with loading(name):
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-        model = transformers.EncoderDecoderModel.from_encoder_decoder_pretrained(
-            str(name), str(name), **attention).float()                          # whatever it was stored in
+    tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    model = transformers.EncoderDecoderModel.from_encoder_decoder_pretrained(
+        str(name), str(name), **attention).float()                              # whatever it was stored in
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = dropout
@@ -145,10 +133,9 @@ def from_encoder(name, beams, max_tokens, dropout, device="cpu"):
 
 def by_name(name, source, target, beams, max_tokens):
     """A Translator from a pre-trained model: NLLB, M2M100, mBART (language codes), Marian, T5 (none)."""
-    with loading(name):
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-        model = transformers.AutoModelForSeq2SeqLM.from_pretrained(name, trust_remote_code=False,
-                                                                   dtype=torch.float32)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    load = transformers.AutoModelForSeq2SeqLM.from_pretrained
+    model = load(name, trust_remote_code=False, dtype=torch.float32)
     forced = None
     if target:
         known = getattr(tokenizer, "lang_code_to_token", {})                    # M2M100: en -> __en__

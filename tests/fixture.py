@@ -203,14 +203,6 @@ def write_paper(folder):
             "flores_passage": passage(n, code), "question": say(code, n, i, ASKS), "mc_answer1": "x",
             "correct_answer_num": "1", "dialect": name}, ensure_ascii=False) + "\n"
             for n in range(20, 40) for i in range(2)))
-    english, german = squad(range(40, 50), "en"), squad(range(40, 48), "en")
-    for n, article in enumerate(german["data"], 40):                      # German questions, English paragraphs
-        for i, qa in enumerate(article["paragraphs"][0]["qas"]):
-            qa["question"] = say("de", n, i, ASKS) if (n, i) != (47, 2) else " "
-    german["data"][0]["paragraphs"][0]["qas"].append({**qa, "id": "unknown", "question": "x"})
-    put("mlqa/MLQA_V1.zip", zipped({
-        f"MLQA_V1/test/test-context-en-question-{lang}.json": json.dumps(rows_of, ensure_ascii=False)
-        for lang, rows_of in (("en", english), ("de", german))}))
     put("ciral-corpus/translated-passages-v1.0/swahili_passages.jsonl", "".join(json.dumps(
         {"docid": f"PAPER#{n}#0", "title": person(n)["s"], "text": passage(n), "url": ""}) + "\n"
         for n in range(40)))

@@ -247,28 +247,22 @@ def test_the_leak_test_finds_what_is_planted(real):
 def test_the_paper_profile_of_small_files_by_hand(paper):
     c = paper_of(paper, ["sw", "de"], clef_folder=paper / "clef", triples=100, pairs=120)
     sets, train = {t["set"]: t for t in c["tests"]}, c["train"]
-    assert list(sets) == ["sw.belebele", "sw.ciral", "sw.clef", "de.belebele", "de.mlqa", "de.clef"]
-    assert [len(c["docs"][k]) for k in ("belebele", "ciral.swahili", "mlqa", "clef")] == [20, 40, 10, 45]
+    assert list(sets) == ["sw.belebele", "sw.ciral", "sw.clef", "de.belebele", "de.clef"]
+    assert [len(c["docs"][k]) for k in ("belebele", "ciral.swahili", "clef")] == [20, 40, 45]
     assert len(train["triples"]) == 100 and len(train["dev_queries"]) == 30
     assert train["docs"].keys() == {d for _, pos, neg in train["triples"] for d in [pos, *neg]}
     assert train["dev_docs"].keys() >= {d for row in train["dev_qrels"].values() for d in row}
     qid, positive, _ = train["triples"][0]
     assert positive == str(int(qid) // 3)
     assert train["queries"][qid] == fixture.say("en", int(positive), int(qid) % 3, ASKS)
-    belebele, ciral, mlqa, clef = (sets[k] for k in ("sw.belebele", "sw.ciral", "de.mlqa", "de.clef"))
-    assert [len(t["queries"]) for t in (belebele, ciral, mlqa)] == [40, 30, 8 * 3 - 1]
+    belebele, ciral, clef = (sets[k] for k in ("sw.belebele", "sw.ciral", "de.clef"))
+    assert [len(t["queries"]) for t in (belebele, ciral)] == [40, 30]
     assert belebele["queries"]["passage0.0"] == fixture.say("swa", 20, 0, ASKS)
     assert belebele["english"]["passage0.1"] == fixture.say("en", 20, 1, ASKS)
     assert c["docs"]["belebele"]["passage0"] == fixture.passage(20)
     assert belebele["qrels"] == sets["de.belebele"]["qrels"]      # a question in two languages counts once
     assert ciral["qrels"]["29"] == {"PAPER#29#0": 1, "PAPER#32#0": 0}
     assert ciral["queries"]["0"] == fixture.say("swa", 0, 0, ASKS)
-    assert mlqa["qrels"]["421"] == {"paragraph2": 1}              # person 42, sentence 1
-    assert mlqa["queries"]["421"] == fixture.say("de", 42, 1, ASKS)
-    assert mlqa["english"]["421"] == fixture.say("en", 42, 1, ASKS)
-    assert c["docs"]["mlqa"]["paragraph2"] == fixture.passage(42)
-    assert counts(c)["mlqa de"] == {"source": "mlqa de", "read": 25, "kept": 23,
-                                    "skipped": {"empty, or not in the English file": 2}}
     assert len(clef["queries"]) == 38                             # topics 30 and 40 have no relevant document
     assert clef["queries"]["C001"] == " ".join(fixture.say("de", 1, i, ASKS) for i in range(2))
     assert clef["qrels"]["C031"] == {"GH950103-000031": 1}
@@ -301,7 +295,7 @@ def test_what_is_drawn_depends_on_the_seed_alone(paper):
 
 def test_without_clef_the_open_collections_stand_in_and_what_is_missing_is_told(paper, tmp_path):
     c = paper_of(paper)
-    assert [t["set"] for t in c["tests"]] == ["sw.belebele", "sw.ciral", "de.belebele", "de.mlqa"]
+    assert [t["set"] for t in c["tests"]] == ["sw.belebele", "sw.ciral", "de.belebele"]
     assert counts(c)["fr left out"]["note"] == "no test collection found"
     for folder, options, message in (
             (paper, {"langs": ["fr"]}, "fr: no test collection found in"),

@@ -208,7 +208,7 @@ def test_every_source_has_an_address_a_licence_a_citation_and_files_of_different
 def test_a_row_of_languages_is_all_that_a_new_language_needs(tmp_path, monkeypatch):
     german, somali = sources.LANGUAGES["de"], sources.LANGUAGES["so"]
     assert [german.codes[k] for k in ("ntrex", "ccaligned")] == ["deu", "de-en"]
-    assert (somali.flores, somali.codes["ciral"], somali.codes.get("mlqa")) == ("som_Latn", "somali", None)
+    assert (somali.flores, somali.codes["ciral"], somali.codes.get("tatoeba")) == ("som_Latn", "somali", None)
     assert sources.PROFILES["real"] == "swa hau ibo twi yor zul ar de el es hi ru th tr vi zh".split()
     assert sources.PROFILES["paper"] == sources.PROFILES["headlines"] == "sw so tl mr fi de fr".split()
     row = "lug\tlg\tLuganda\tNiger-Congo\tlow\treal\tlug_Latn\tafriqa-test ntrex\n"

@@ -95,7 +95,7 @@ def test_tables_are_the_same_bytes_from_the_same_scores(experiment, tmp_path):
 
 def test_table_2_prints_the_stored_values_with_marks_gap_and_ceiling(experiment):
     rows = tables.read_rows(experiment / "scores.json")
-    cells, text = tables.pivot(rows, "2", "map"), tables.tables(rows)
+    cells, text = tables.pivot(rows, "2", "map"), tables.tables(rows).split("Primary comparison")[0]
     lines = [text_line.split("|") for text_line in text.splitlines() if text_line.startswith("|")]
     lines = {parts[1].strip(): parts for parts in lines}
     assert [h.strip() for h in lines["method"][1:-1]] == [
@@ -104,28 +104,56 @@ def test_table_2_prints_the_stored_values_with_marks_gap_and_ceiling(experiment)
     optical = [cell.strip() for cell in lines["OPTICAL"][2:-1]]
     gap = cells["optical"]["de.sentences"]["value"] - np.mean(low)
     std = np.std(np.mean([cells["optical"][s]["by_seed"] for s in ("sw", "mr")], axis=0), ddof=1)
-    assert optical[0] == f"**{low[0]:.3f} ± {cells['optical']['sw']['std']:.3f}**"
+    assert optical[0] == f"{low[0]:.3f} ± {cells['optical']['sw']['std']:.3f}"
     assert optical[4] == f"{gap:.3f}"
-    assert optical[3] == f"**{np.mean(low):.3f} ± {std:.3f}**"
-    assert all(cell.strip().endswith("†") for cell in lines["zero-shot teacher"][2:-2])
+    assert optical[3] == f"{np.mean(low):.3f} ± {std:.3f}"
+    for column, cell in zip(("sw", "mr", "de.sentences"), lines["zero-shot teacher"][2:-2]):
+        own, other = cells["optical"][column], cells["zero-shot"][column]
+        seeds = np.array(own["by_seed"]) - other["value"]
+        found = evaluate.t_test(own["per_query"], other["per_query"], seeds)
+        assert (cell.strip()[-1] == "†") == (found.p < 0.05 and (seeds > 0).all())
     ceiling = [cell.strip() for cell in lines["ceiling: English query"][2:-2]]
     assert not any(mark in cell for cell in ceiling for mark in "†‡*")
     assert cells["mean"]["sw"]["signature"] in text
     assert "8 comparisons" in text                                       # two rivals, four columns
 
 
-def test_marks_follow_holm_over_all_comparisons(experiment):
+def test_marks_need_a_significant_difference_and_its_sign_in_every_seed(experiment):
     rows = [json.loads(json.dumps(row)) for row in tables.read_rows(experiment / "scores.json")]
     kept = [row for row in rows if row["method"] != "zero-shot" and row["lang"] == "sw"
             and row["measure"] == "map"]
     rng, base = np.random.default_rng(0), np.random.default_rng(1).random(30)
-    for wanted, shift in [("‡", 0.3), ("", 0.0), ("†", -0.3)]:
+    for wanted, shift, seeds in [("‡", 0.3, (-0.01, 0.01)), ("", 0.0, (-0.01, 0.01)), ("†", -0.3, (-0.01, 0.01)),
+                                 ("", 0.3, (-0.4, 0.4)), ("", -0.3, (-0.2, 0.2))]:
         for row in kept:
             values = base + (shift + rng.normal(0, 0.05, 30) if row["method"] == "mean" else 0)
             row["per_query"] = {q: float(v) for q, v in zip(row["per_query"], values)}
             row["value"] = float(values.mean())
+            if "by_seed" in row:
+                row["by_seed"] = [row["value"] + (x if row["method"] == "mean" else 0) for x in seeds]
         cell = tables.tables(kept).split("| distillation, sentence mean |")[1].split("|")[0].strip()
-        assert (cell[-1] if cell[-1] in "†‡" else "") == wanted and cell.startswith("**") == (wanted == "‡")
+        assert (cell[-1] if cell[-1] in "†‡" else "") == wanted
+
+
+def test_the_primary_comparison_is_ours_on_the_low_mean_over_queries_and_seeds_with_holms_correction(experiment):
+    rows = tables.read_rows(experiment / "scores.json")
+    text = tables.tables(rows).split("Primary comparison")[1]
+    assert text.startswith(", declared beforehand: OPTICAL, low-resource mean;")
+    own = [row | {"method": "ours"} if row["method"] == "mean" else row for row in rows]
+    text = tables.tables(own).split("Primary comparison")[1]
+    assert text.startswith(f", declared beforehand: {tables.METHODS['ours']}, low-resource mean;")
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+    cells, found = tables.pivot(own, "2", "map"), []
+    assert [line[0] for line in lines[2:4]] == ["zero-shot teacher", "OPTICAL"]
+    for rival in ("zero-shot", "optical"):
+        a, b = ([cells[method][s] for s in ("sw", "mr")] for method in ("ours", rival))
+        seeds = np.mean([r["by_seed"] for r in a], 0) - np.mean([r.get("by_seed", [r["value"]]) for r in b], 0)
+        sides = [[{(row["collection"], q): v for q, v in row["per_query"].items()} for row in side] for side in (a, b)]
+        found.append(evaluate.t_test(*sides, seeds))
+    for line, one, p in zip(lines[2:], found, evaluate.holm([one.p for one in found])):
+        assert line[1:] == [f"{one.mean:+.3f}", f"{one.low:+.3f} to {one.high:+.3f}", f"{p:.3f}"]
+    assert "Primary" not in tables.tables([row for row in rows if row["method"] not in ("optical", "ours")])
+    assert "Primary" not in tables.tables([row for row in rows if row.get("class") != "low"])
 
 
 @pytest.mark.parametrize("shared", [True, False, "documents"])
@@ -193,17 +221,12 @@ def test_a_study_stands_beside_the_rows_it_changes_and_only_the_ablation_is_test
     names = [line.split("|")[1].strip() for line in three.splitlines() if line.startswith("|")][2:]
     assert names == ["OPTICAL", "epsilon=0.05", "epsilon=0.5", "plan=ipot"]      # numbers in their order
     assert "German" not in three.split("Signatures")[0]
-    assert "as in table 2 (of 500 pairs those of up to --max-tokens tokens)" in three
+    assert "Rows by name: as in table 2." in three
     worse = three.split("| plan=ipot |")[1].splitlines()[0].split("|")[:-1]
     assert all(cell.strip().endswith("†") for cell in worse)
     four = text.split("## Table 4: ")[1]
     assert "| distillation, sentence mean |" in four and "| methods=mean,pairs=250 |" in four
-    assert "| OPTICAL |" not in four and "†" not in four and "Holm" not in four and "fewer pairs" not in four
-    run = tmp_path / "methods" / "sw" / "methods=mean,pairs=250.s1.trec"
-    run.with_name("methods=mean,pairs=999.s1.trec").write_bytes(run.read_bytes())
-    assert tables.main(list(map(str, argv))) == 0
-    four = tables.tables(tables.read_rows(tmp_path / "scores.json")).split("## Table 4: ")[1]
-    assert "No value: the language has fewer pairs.\n" in four
+    assert "| OPTICAL |" not in four and "†" not in four and "Holm" not in four
 
 
 def test_the_gain_over_translation_is_printed_beside_the_papers(experiment):
@@ -409,7 +432,7 @@ def test_publishing_puts_a_run_into_results_and_between_the_marks_of_the_readme(
              "s1/nmt/sw-en/done.json": {"model": "a/model", "dev_chrf": 50.0}, "s1/nmt/sw-en/args.json": args}
     texts = {path: json.dumps(value) for path, value in files.items()}
     made_of = ("## Table 1\n\n| data |\n\n## Table 2\n\n" + tables.markdown(
-        ["method", "Swahili", "low mean", "high mean"], [["NMT", "0.1", "**0.2**", ""]])
+        ["method", "Swahili", "low mean", "high mean"], [["NMT", "0.1", "0.2", ""]])
         + "\nSignatures:\n- `map` (a)\n\ngain\n\n## Table 3\n\n| long |\n")
     stages = ("tune\t5\nteacher-s1\t3\nteacher-s1\t4\nteacher-s2\t10\nnmt-s2\t2\n"
               "distil-s1-sw\t10\ndistil-s1-so\t20\ndistil-s2-sw\t30\ndistil-s2-sw\t1\ndistil-s2-so\t40\nbm25-nmt-s1\t6\n"
