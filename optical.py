@@ -426,7 +426,7 @@ def spread(C, rows, columns):
     return ((C - (C * share).sum()) ** 2 * share).sum().sqrt()
 
 
-def optical_loss(b, epsilon=0.2, plan=SINKHORN, cost=ot.cosine_cost, weights=None):
+def optical_loss(b, epsilon=0.05, plan=SINKHORN, cost=ot.cosine_cost, weights=None):
     """Equation (6) with cost (4) and plan (5): OPTICAL.
 
     Args: epsilon, in units of the standard deviation of the batch's costs, so that one value does for any

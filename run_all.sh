@@ -48,7 +48,7 @@ if [ "$profile" = test ]; then
 fi
 
 # ------------------------------------------------------------------------------------ configuration
-cores=$(getconf _NPROCESSORS_ONLN) epsilon=0.2 tau=0.05 masks=augment tables="1 2"    # the others: days more
+cores=$(getconf _NPROCESSORS_ONLN) epsilon=0.05 tau=0.05 masks=augment tables="1 2"    # the others: days more
 data=$out/data lexicon=("$out/lexicon") prepare=(${smoke:+--smoke} ${langs:+--langs $langs})
 machine=(${DEVICE:+--device "$DEVICE"} --precision) methods=(contrastive optical ours mean greedy code-switch)
 if [ "$profile" = mini ]; then
@@ -85,7 +85,7 @@ else
     by_size=(methods={optical,contrastive},pairs={250,1000,4000})
     switches=(methods=code-switch,switch={0.25,0.5,1},lexicon-size={1000,4000})
 fi
-ablation=(questions=0.5 average=0.5 epsilon={0.05,0.1,0.2,0.4} init=bare layers=1
+ablation=(questions=0.5 average=0.5 epsilon={0.02,0.05,0.1,0.2} init=bare layers=1
           plan={uniform,ipot,exact,unbalanced,greedy} cost=sqeuclidean marginals={idf,norm})
 ablation=(${ablation[@]/#epsilon=$epsilon/})             # it stands in table 2
 if [ "$profile" != mini ]; then

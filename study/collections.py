@@ -600,24 +600,17 @@ def prepare(args):
 
 
 def show(args):
-    """Print sentence pairs of a language with their word links, and test queries with a relevant document."""
+    """Print sentence pairs of a language with their word links."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder, "mini") if args.what == "mini" else Path(args.what)
         if args.what == "mini":
             data.write_collection(mini.collection(seed=args.seed, langs=[args.lang]), root)
-        entry, manifest = data.language(root, args.lang), data.load_manifest(root)
+        entry = data.language(root, args.lang)
         links = data.read_links(root / entry["train_links"]) if entry["train_links"] else None
         for i, (english, source) in enumerate(data.read_bitext(root / entry["train"])[:args.n]):
             print(f"\n{english}\n{source}")
             if links:
                 print("    " + "   ".join(f"{english.split()[a]} = {source.split()[b]}" for a, b in links[i]))
-        for test in (test for test in manifest["tests"] if test["lang"] == args.lang):
-            docs = data.read_tsv(root / manifest["docs"][test["docs"]])
-            queries, english = data.read_tsv(root / test["queries"]), data.read_tsv(root / test["english"])
-            print(f"\n{test['set']}: {len(queries):,} queries, {len(docs):,} documents")
-            for qid, judged in itertools.islice(evaluate.read_qrels(root / test["qrels"]).items(), args.n):
-                best = max(judged, key=judged.get)
-                print(f"  {qid}  {queries[qid]}  ({english[qid]})\n      {best}  {docs.get(best, '')[:150]}")
 
 
 def main(argv=None):
@@ -633,7 +626,7 @@ def main(argv=None):
     p.add_argument("--wiki", choices=["wikiclir"], help="Wikipedia titles and articles")
     p.add_argument("--bitext", choices=sources.OPUS, default="ccaligned", help="paper: corpus of OPUS")
     p.add_argument("--clef", default=os.environ.get("CLEF"), help="paper: the CLEF folder, default $CLEF")
-    p = commands.add_parser("show", allow_abbrev=False, help="print sentence pairs and queries to read")
+    p = commands.add_parser("show", allow_abbrev=False, help="print sentence pairs to read")
     p.add_argument("what", help="mini, or a folder that prepare wrote")
     p.add_argument("--lang", required=True, help="language code")
     p.add_argument("-n", type=int, choices=range(1, 9999), metavar="N", default=5, help="default 5")

@@ -150,7 +150,7 @@ def languages(args):
 
 OPTIONS = dict(data.columns(Path(__file__).with_name("options.tsv"), "", 2))     # each explained once
 COMMON = "data! device=auto precision=auto threads=0 seed=1"
-TRAINING = "out! batch=64 accumulate=1 compile? log-every=10 save-every-s=120.0"
+TRAINING = "out! batch=64 accumulate=1 log-every=10 save-every-s=120.0"
 
 
 def commands_of(doc, *commands):
@@ -186,14 +186,6 @@ def commands_of(doc, *commands):
 def training_of(args):
     """The options of `fit` among those of a command."""
     return {"accumulate": args.accumulate, "log_every": args.log_every, "save_every_s": args.save_every_s}
-
-
-def compiled(encoder, args):
-    """The encoder, its training step compiled where a command asks for it; the reset forgets others."""
-    if args.compile:
-        torch.compiler.reset()
-        encoder.step = torch.compile(encoder.backbone.forward, dynamic=True)
-    return encoder
 
 
 def run_command(args):

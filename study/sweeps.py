@@ -297,7 +297,7 @@ def parser():
         __doc__, (answers, "runs! out!"), (cost, "root! out!"),
         (hybrid, f"{TRAINING} langs* teacher! cross*! steps=400 lr! negatives=1 runs!"),
         (scale, f"{student_options()} teachers*! lr=0.0 rates= runs! rows!"),
-        (align, "langs* teacher! students! epsilon=0.2 max-tokens=64 plan= out!"))
+        (align, "langs* teacher! students! epsilon=0.05 max-tokens=64 plan= out!"))
 
 
 def main(argv=None):

@@ -40,7 +40,7 @@ def parse(argv):
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads (default: all)")
     parser.add_argument("--out", default=HERE.parent / "results" / "bench-train.md", help="report to write")
     args = parser.parse_args(argv)
-    args.bf16, args.compile = experiment.multiplies_bf16(args.device), True
+    args.bf16 = experiment.multiplies_bf16(args.device)
     return args
 
 
@@ -64,8 +64,10 @@ def measure(encoder, args):
     rows = [rng.integers(10, args.vocab, n).astype(np.int32) for n in lengths]
     batches = optical.length_batches(lengths, args.batch, args.rounds + 3, 1)
     batches = [[rows[i] for i in index] for index in batches]
-    compiled = experiment.compiled(copy.deepcopy(encoder), args)
-    compiled.backbone.forward = torch.compile(compiled.backbone.forward, dynamic=True)      # encodes, too
+    torch.compiler.reset()
+    compiled = copy.deepcopy(encoder)
+    compiled.step = torch.compile(compiled.backbone.forward, dynamic=True)
+    compiled.backbone.forward = compiled.step                                               # encodes, too
 
     def learn(model, batch):
         s, mask = model(batch)

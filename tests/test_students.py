@@ -124,17 +124,6 @@ def test_a_student_may_start_bare_or_with_frozen_layers(work, teacher):
     assert moved and all("layer.1." in name or name == "projection.weight" for name in moved)
 
 
-def test_teachers_and_students_are_compiled_where_asked(work, teacher, tmp_path, monkeypatch):
-    compiled = []
-    monkeypatch.setattr(torch, "compile", lambda step, dynamic: compiled.append(step) or step)
-    for asked in ((), ("--compile",)):
-        student = students.start(teacher, arguments(work, *asked))
-        assert compiled == [student.backbone.forward] * len(asked)
-        argv = ["teacher", "--data", work / "data", "--encoder", work / "encoder", "--dim", 16, "--steps", 1,
-                "--batch", 4, "--device", "cpu", "--out", tmp_path / str(len(asked)), *asked]
-        assert students.main(list(map(str, argv))) == 0 and len(compiled) == 2 * len(asked)
-
-
 def test_of_a_frozen_encoder_the_projection_alone_is_trained_and_the_rest_is_shared(work, tmp_path):
     make("study.students", "teacher", "--data", work / "data", "--encoder", work / "encoder", "--out",
          tmp_path / "teacher", "--dim", 16, "--steps", 3, "--batch", 4, "--freeze")
@@ -241,7 +230,7 @@ def test_titles_find_their_articles_and_without_any_wikiclir_alone_is_left_out(w
 def test_the_rate_of_wikiclir_is_chosen_where_there_are_titles(work, tmp_path, monkeypatch):
     asked, titles = [], {"mr"}
     monkeypatch.setattr(students, "train_one", lambda folder, lang, method, lr, *rest: asked.append(
-        (lang, method, lr)) or {"dev_map": 0.5})
+        (lang, method, lr)) or {"dev": 0.5})
     monkeypatch.setattr(students, "titled", lambda args, lang: lang in titles)
     monkeypatch.setattr(students, "languages", lambda args: args.langs)
     monkeypatch.setattr(data, "load_manifest", lambda root: {"langs": {"de": {}, "mr": {}, "sw": {}}})
@@ -307,7 +296,8 @@ def test_ours_is_optical_with_switched_questions_as_pairs_and_weights_part_way_b
     make(*train(work, tmp_path, "--save", *lexicons, methods=("ours",)))
     done = json.loads((tmp_path / "students" / "sw" / "ours" / "done.json").read_text())
     args = json.loads((tmp_path / "students" / "sw" / "ours" / "args.json").read_text())["args"]
-    assert {key: args[key] for key in students.OURS} == students.OURS and done["dev_switched"] > 0
+    assert {key: args[key] for key in students.OURS} == students.OURS and done["average"] in args["average"]
+    assert done["dev"] == done["dev_switched"] > 0
     own = arguments(work, *lexicons, "--questions", "0.5")
     plain, bitext = (students.bitext_of(each, "sw", teacher) for each in (arguments(work), own))
     asked = data.read_tsv(work / "data" / data.load_manifest(work / "data")["train"]["queries"])
@@ -315,6 +305,14 @@ def test_ours_is_optical_with_switched_questions_as_pairs_and_weights_part_way_b
     extra = bitext.pairs[len(plain.pairs):]
     assert [english for english, _ in extra] == [q for q in asked.values()][:len(extra)] and len(extra) > 20
     assert 0 < sum(english == switched for english, switched in extra) < len(extra)
+    tried = []
+    student = students.start(teacher, own)
+    for weight in student.parameters():
+        weight.data += 1
+    share = students.averaged(student, teacher, [0.0, 0.25, 0.5], lambda: tried.append(
+        float((next(student.parameters()) - next(teacher.parameters())).detach().mean())) or -abs(tried[-1] - 0.75))
+    assert share == 0.25 and tried == pytest.approx([1, 0.75, 0.5], abs=1e-5)
+    assert torch.allclose(next(student.parameters()), next(teacher.parameters()) + 0.75, atol=1e-5)
     make(*train(work, tmp_path / "half", "--save", "--variants", "average=0.25", "average=0", methods=()))
     ends = [optical.Encoder.load(tmp_path / "half" / "students" / "sw" / f"average={share}").state_dict()
             for share in ("0.25", "0")]
@@ -332,8 +330,8 @@ def test_tune_chooses_by_dev_and_its_students_are_those_that_train_takes(work, t
         found = json.loads((tmp_path / "tune" / f"lr.{method}.json").read_text())
         dones = {lr: json.loads((tmp_path / "tune" / f"sw.{method}.{lr}" / "done.json").read_text())
                  for lr in ("0.0001", "0.01")}
-        assert found["dev_map"] == {lr: made["dev_map"] for lr, made in dones.items()} and found["steps"] == 2
-        assert found["chosen"] == float(max(dones, key=lambda lr: (found["dev_map"][lr], -float(lr))))
+        assert found["dev"] == {lr: made["dev_map"] for lr, made in dones.items()} and found["steps"] == 2
+        assert found["chosen"] == float(max(dones, key=lambda lr: (found["dev"][lr], -float(lr))))
     weights = []
     for out, more in (("kept", ["--tuned", tmp_path / "tune"]), ("anew", [])):
         said = make(*train(work, tmp_path / out, "--save", "--lr", 0, "--rates", tmp_path / "tune", *more))

@@ -89,7 +89,7 @@ def test_align_writes_a_row_a_language_method_and_way_and_the_plan_of_a_pair(wor
     assert found["IBM Model 1", "aer, both ways"] == pytest.approx(want, abs=1e-6)
     plan = read_json(tmp_path / "plan.json")
     student = optical.Encoder.load(tmp_path / "s" / "sw" / "optical")
-    (mass, _), = sweeps.plans_of(optical.Encoder.load(work / "teacher"), student, dev[:1], 0.2, 64)
+    (mass, _), = sweeps.plans_of(optical.Encoder.load(work / "teacher"), student, dev[:1], 0.05, 64)
     assert [plan["rows"], plan["columns"]] == [text.split() for text in dev[0]]
     assert np.array(plan["plan"]) == pytest.approx(mass, abs=1e-4)
     make(*argv, "--out", tmp_path / "rows.json", "--plan", tmp_path / "short.json", "--max-tokens", 6)
