@@ -48,7 +48,7 @@ def report(rows, args, teacher):
     """Markdown of rows (lang, setting, {measure: value})."""
     rows = sorted(rows, key=lambda row: args.langs.index(row[0]))
     size = sum(p.numel() for p in teacher.parameters()) / 1e6
-    lines = ["# Which dev measure ranks settings as real questions do?", "",
+    lines = [f"# {args.title}", "",
              f"`python tests/proxy.py --langs {' '.join(args.langs)} --steps {args.steps} --settings ...`: a teacher of "
              f"{size:.0f} M parameters on AfriQA, students of one seed, {args.steps} steps of 32 pairs; MAP of each "
              "measure. The dev questions of AfriQA in the language are used here alone, and choose nothing.", "",
@@ -77,6 +77,7 @@ def main(argv=None):
     parser.add_argument("--steps", default="200")
     parser.add_argument("--threads", default="2")
     parser.add_argument("--settings", nargs="+", default=SETTINGS)
+    parser.add_argument("--title", default="Which dev measure ranks settings as real questions do?")
     args = parser.parse_args(argv)
     real, pool = truth(args.langs)
     options = ["train", "--data", args.data, "--teacher", args.teacher, "--cache", args.cache, "--lexicon",
