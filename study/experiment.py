@@ -6,6 +6,7 @@ An experiment is a folder that is there, whole, or not there: it is made as FOLD
 killed training goes on, and gets its name with done.json, what came of it.
 """
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -61,10 +62,9 @@ def keeper(folder, name):
                     norms.write(made.norms.data)
                     lengths.extend(made.lengths)
             np.save(part / "offsets.npy", np.cumsum(lengths))
-            if path.exists():                                        # another process was first
-                shutil.rmtree(part)
-            else:
+            with contextlib.suppress(OSError):                       # another process may be first
                 os.replace(part, path)
+            shutil.rmtree(part, ignore_errors=True)
         flat = np.memmap(path / "flat", np.float16, "r").reshape(-1, encoder.dim)
         norms = np.memmap(path / "norms", np.float32, "r")
         return Vectors(list(texts), flat, norms, np.load(path / "offsets.npy"))

@@ -1,6 +1,7 @@
 """optical.py: encoder, score, objectives, training, search; pre-training and what experiments keep."""
 import json
 import math
+import shutil
 import os
 import subprocess
 import sys
@@ -232,6 +233,20 @@ def test_kept_vectors_are_the_encoders_own_made_once_and_belong_to_texts_and_wei
                           (tiny(tokenizer, seed=1), TEXTS, "doc")):
         assert np.array_equal(encode(other, *asked).flat, optical.Vectors.encode(other, *asked).flat)
     assert len(list(tmp_path.iterdir())) == 5 and not list(tmp_path.glob("*.tmp"))
+
+
+def test_of_two_processes_that_keep_the_same_vectors_the_second_takes_those_of_the_first(tokenizer, tmp_path):
+    encoder, replace = tiny(tokenizer), os.replace
+
+    def late(part, path):                    # the other process is done just before this one would be
+        shutil.copytree(part, path)
+        replace(part, path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "replace", late)
+        kept = experiment.keeper(tmp_path, "v")(encoder, TEXTS, "doc")
+    assert kept.offsets.tolist() == optical.Vectors.encode(encoder, TEXTS, "doc").offsets.tolist()
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_an_experiment_is_there_whole_or_not_and_other_settings_are_refused_by_name(tmp_path):
