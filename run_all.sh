@@ -78,7 +78,7 @@ elif [ "$profile" = paper ]; then
     prepare+=(${BITEXT:+--bitext "$BITEXT"} ${CLEF:+--clef "$CLEF"})
 else
     low="swa hau ibo twi yor zul sw so tl mr" jobs=2 translator=${NMT:-none}
-    study=${langs:-$([ "$profile" = real ] && echo swa || echo so)} mix=${study}
+    study=${langs:-$([ "$profile" = real ] && echo swa || echo sw)} mix=${study}
     teacher=(--epochs 1 --batch 32 --lr 5e-5) student=(--batch 32)
     steps=${STEPS:-400} tune_steps=100 grid=(3e-5 1e-4 3e-4 1e-3)     # 3e-3 was tried: no objective learns
     nmt=(--batch 64 --dropout 0) nmt_steps=600 nmt_tune=100 nmt_grid=(3e-4 1e-3)

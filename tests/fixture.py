@@ -140,7 +140,7 @@ def write(folder):
     for name, code in (("eng_Latn", "en"), ("swh_Latn", "swa"), ("deu_Latn", "de")):
         for part, people in (("train", range(40)), ("dev", range(40, 50)), ("test", range(50, 60))):
             put(f"sib-200/{name}/{part}.tsv", "index_id\tcategory\ttext\n" + "".join(
-                f"{n}\tgeography\t{passage(n, code)}\n" for n in people))
+                f"{2 * n + i}\tgeography\t{say(code, n, 1 + i)}\n" for n in people for i in range(2)))
     put("doc_level/eng-swa/dev.tsv", "eng\tswa\n" + "".join(
         f'"{say("en", n, i)}"\t{say("swa", n, i)}\n' + "\t\n" * (i == 2) for n in range(30, 60) for i in range(3)))
     write_xtreme(put)

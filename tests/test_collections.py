@@ -203,8 +203,8 @@ def test_headlines_ask_for_the_rest_of_their_article_and_the_bitext_is_of_other_
     assert docs["paper.1"].startswith(fixture.say("en", 4, 1)) and fixture.say("en", 4, 0) not in docs["paper.1"]
     assert len(docs) == 15 + 30 and fixture.passage(30) in docs.values()          # lafand-mt's, quotes taken off
     assert c["langs"]["sw"]["bitext"] == "TICO-19, SIB-200" and c["langs"]["de"]["bitext"] == "SIB-200"
-    assert c["bitext"]["de"]["train"][0] == (fixture.passage(1), fixture.passage(1, "de"))
-    assert rows["TICO-19 sw"]["read"] == 10 and rows["SIB-200 sw"]["kept"] == 60
+    assert c["bitext"]["de"]["train"][0] == (fixture.say("en", 0, 2), fixture.say("de", 0, 2))
+    assert rows["TICO-19 sw"]["read"] == 10 and rows["SIB-200 sw"]["kept"] == 120
     assert rows["so left out"]["note"] == "no headlines of NTREX-128 found"
     assert c["train"] == real_of(real)["train"] and c["profile"] == "headlines"
     data.validate(collections.cut(collections.mine(c)))

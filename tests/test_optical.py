@@ -1,8 +1,8 @@
 """optical.py: encoder, score, objectives, training, search; pre-training and what experiments keep."""
 import json
 import math
-import shutil
 import os
+import shutil
 import subprocess
 import sys
 from argparse import Namespace
