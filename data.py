@@ -12,7 +12,7 @@ are read as streams, plain or packed; what is malformed is a ValueError that nam
 
 A collection is a folder of such files and collection.json, the manifest; [what may be absent is in brackets]:
 
-    profile, seed, version   "mini", "real", "paper" or your own; of what was drawn by chance; 1
+    profile, seed, version   "mini", "headlines" or your own; of what was drawn by chance; 1
     langs     {lang: {name, family, class: "low" or "high", bitext: where it is from, pairs: how many to train
               on, train, dev: bitext files, train_links, dev_links: their word links or null,
               [wiki: {docs, queries, triples}, Wikipedia's titles and their English articles],

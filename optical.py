@@ -77,7 +77,6 @@ class Encoder(nn.Module):
         first = tokenizer("")["input_ids"][:1]         # of a decoder, often nothing or its end token alone
         self.at = int(first in ([tokenizer.cls_token_id], [tokenizer.bos_token_id]))      # a marker's place
         self.bf16 = False                # bfloat16 inside the backbone; vectors and scores stay float32
-        self.step = backbone.forward     # of training; torch.compile may take its place
         self.attention = backbone.config._attn_implementation
 
     def _markers(self):
@@ -113,9 +112,8 @@ class Encoder(nn.Module):
         """Arrays of token ids -> W h of equation (1), (B, L, H) float32, of any length; mask (B, L) bool."""
         ids, mask = pad(rows, self.projection.weight.device, self.tokenizer.pad_token_id or 0)
         learns = torch.is_grad_enabled() and not self.frozen
-        backbone = self.step if learns else self.backbone.forward
         with torch.set_grad_enabled(learns), torch.autocast(ids.device.type, torch.bfloat16, self.bf16):
-            h = backbone(input_ids=ids.long(), attention_mask=mask.long()).last_hidden_state
+            h = self.backbone(input_ids=ids.long(), attention_mask=mask.long()).last_hidden_state
         return self.projection(h.float()), mask                                  # (B, L, hidden) -> (B, L, H)
 
     def forward(self, texts, kind="query"):
@@ -504,9 +502,7 @@ class Bitext:
 
 def copy_of(teacher):
     """The student before its first step. A frozen backbone is the teacher's own."""
-    student = copy.deepcopy(teacher, {id(teacher.backbone): teacher.backbone} if teacher.frozen else {})
-    student.step = student.backbone.forward                                      # not a compiled teacher's
-    return student
+    return copy.deepcopy(teacher, {id(teacher.backbone): teacher.backbone} if teacher.frozen else {})
 
 
 def distil(teacher, pairs, objective="optical", steps=400, batch=32, lr=1e-3, seed=1, student=None,

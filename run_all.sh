@@ -27,8 +27,8 @@ on() { [ "${1:-0}" = 0 ] || echo 1; }                           # SMOKE=0 is as 
 fail() { echo "error: $1" >&2; exit "${2:-2}"; }
 wanted() { [[ " $tables " = *" $1 "* ]]; }
 profile=${1:-mini} smoke=$(on "$SMOKE") plan=$(on "$PLAN") seeds=$(words ${SEEDS:-1}) langs=$(words "$LANGS")
-[[ $profile =~ ^(mini|real|headlines|paper|test)$ ]] || fail "no profile '$profile'; mini, real, ..."
-out=${OUT:-out/$profile${smoke:+-smoke}}
+profiles="mini real headlines paper test" out=${OUT:-out/$profile${smoke:+-smoke}}
+[[ " $profiles " = *" $profile "* ]] || fail "no profile '$profile'; one of: $profiles"
 
 # -------------------------------------------------------------------------------------- environment
 need=requirements$([ "$profile" != test ] || echo -dev).txt
@@ -201,7 +201,7 @@ seed() {     # seed N: everything that a seed changes
     train+=(--rates "$out/tune" --steps "$steps") items=$all
     run students students train "${train[@]}" "${with[@]}" "${kept[@]}" --langs {} --methods "${methods[@]}" \
         --save --runs "$out/runs" --out "$dir/students"
-    run interpolate baselines hybrid --data "$data" --lexicon "${lexicon[-1]}" --students "$dir/students" \
+    run interpolate baselines hybrid --data "$data" --lexicon "$out/lexicon" --students "$dir/students" \
         --seed-tag "$s" --out "$out/runs"
     if wanted 3; then     # mask tokens, on or off: a teacher that never saw any would be asked with them
         items=${ablation[*]} from=$dir/masks

@@ -152,11 +152,14 @@ def _lafand(files, lang):
              for split in ("dev", "train")}
     if not all(paths.values()):
         raise FileNotFoundError("no lafand-mt bitext found")
+
+    def whole(split, count):
+        return sources.realigned(count.each(data.aligned(*paths[split])), count)
     count = files.count(f"lafand-mt {lang} dev")
-    dev = list(sources.filter_pairs(count.each(data.aligned(*paths["dev"])), count))
+    dev = list(sources.filter_pairs(whole("dev", count), count))
     count.skip("over 500", max(0, len(dev) - 500))
     dev, count = spread(dev, 500), files.count(f"lafand-mt {lang} train")
-    return apart(sources.filter_pairs(count.each(data.aligned(*paths["train"])), count), dev, count)
+    return apart(sources.filter_pairs(whole("train", count), count), dev, count)
 
 
 def spread(rows, n):
@@ -183,7 +186,8 @@ def _ntrex(files, lang):
     documents = [row[0] for row in rows]
     split = documents.index(documents[len(rows) * 9 // 10]) if rows else 0    # dev begins with a document
     held = {row[1:] for row in rows[split:]}
-    pairs = list(sources.filter_pairs((row[1:] for row in rows), count, max_ratio=None))
+    whole = sources.realigned((row[1:] for row in rows), count)
+    pairs = list(sources.filter_pairs(whole, count, max_ratio=None))
     return {"train": [p for p in pairs if p not in held], "dev": [p for p in pairs if p in held]}
 
 
@@ -237,7 +241,7 @@ def _news(files, lang, n=300):
     pairs = []
     for name, rows in found.items():
         count = files.count(f"{name} {lang}")
-        pairs += sources.filter_pairs(count.each(rows), count)
+        pairs += sources.filter_pairs(sources.realigned(count.each(rows), count), count)
     if not pairs:
         raise FileNotFoundError("no TICO-19, SIB-200 or HornMT bitext found")
     dev, count = spread(pairs, min(n, len(pairs) // 4)), files.count(f"{lang} bitext", len(pairs))
@@ -595,8 +599,9 @@ def prepare(args):
     for row in c["counts"]:
         why = [f"{n:,} {why}" for why, n in row["skipped"].items()] + [row[k] for k in row if k == "note"]
         print("; ".join([f"  {row['source']}: read {row['read']:,}, kept {row['kept']:,}", *why]))
-    if files and files.differ:
-        print("note: of other checksums than in sources.tsv:", *sorted(files.differ), file=sys.stderr)
+    wrong = sorted(str(path) for path, right in files.right.items() if not right) if files else ()
+    if wrong:
+        print("note: of other checksums than in sources.tsv:", *wrong, file=sys.stderr)
 
 
 def show(args):

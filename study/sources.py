@@ -28,7 +28,7 @@ from study import status_of
 # A query language; cls: "low" or "high" resource; codes: {source: what the source calls it}.
 Language = namedtuple("Language", "name family cls profiles iso flores codes")
 # A data set; parents: folders above a file that belong to its name in a mirror; read: what reads it through;
-# base: how an address begins, or "made by ..."; files: {file: its MD5, or how its SHA-256 begins, or ""}.
+# base: how an address begins; files: {file: its MD5, or how its SHA-256 begins, or ""}.
 Source = namedtuple("Source", "profile parents read licence cite note base files")
 OPUS = ("ccaligned", "ccmatrix", "paracrawl", "europarl")
 
@@ -98,14 +98,14 @@ class Count(dict):
 
 
 class Files:
-    """Finds the files of SOURCES; `counts` what is read of them, `differ`: those of another checksum.
+    """Finds the files of SOURCES; `counts` what is read of them, `right`: {path: whether its checksum is}.
 
     A mirror is searched by name, and by the folder above where names repeat (en-swa/train.en).
     """
 
     def __init__(self, mirror=None, cache=None):
         mirror, env = mirror or os.environ.get("MIRROR"), os.environ.get
-        self.mirror, self.counts, self.names, self.differ = mirror and Path(mirror), [], {}, set()
+        self.mirror, self.counts, self.names, self.right = mirror and Path(mirror), [], {}, {}
         self.download = env("DOWNLOAD") == "1" if mirror else env("OFFLINE", "0") in ("", "0")
         self.cache = Path(cache or env("DATA_CACHE") or Path.home() / ".cache" / "optical-data")
         self.where = self.mirror or self.cache
@@ -135,12 +135,13 @@ class Files:
     def find(self, name, file):
         """The path of a file, downloaded if need be; None where there is none (mirror, HTTP 404)."""
         path, row = self.here(name, file), SOURCES[name]
-        if path and row.files.get(file):
+        if path and row.files.get(file) and path not in self.right:          # once: some have gigabytes
             try:
                 verify(path, row.files[file])
+                self.right[path] = True
             except ValueError:
-                self.differ.add(str(path))
-        if path or not self.download or row.base.startswith("made by "):
+                self.right[path] = False
+        if path or not self.download:
             return path
         if not (self.cache / name).is_dir():
             print(f"{name}: {row.licence}; {row.cite}", file=sys.stderr)
@@ -211,12 +212,12 @@ def sample_lines(path, member, n, seed):
 
 
 def realigned(pairs, count, price=3.0):
-    """The pairs, where many rows in a row fit better one row up or down put right; `count` notes it.
+    """The pairs of a file; many in a row that fit better one row up or down are put right. `count` notes it.
 
     Fit is the share of equal numbers, capitalised words and marks; the best path of offsets (Viterbi) pays
     `price` for each change, so that single rows do not matter. TICO-19's Somali needs it in 1,752 rows.
     """
-    alike = re.compile(r"\d+|\b[^\W\d_a-z]\w+|[?!:;()%]").findall
+    pairs, alike = list(pairs), re.compile(r"\d+|\b[^\W\d_a-z]\w+|[?!:;()%]").findall
     sides = [[set(alike(text)) for text in side] for side in zip(*pairs)]
     best, steps, path = {0: 0.0, -1: -price, 1: -price}, [], []
     for i, marks in enumerate(sides[0] if pairs else ()):
@@ -237,7 +238,7 @@ def realigned(pairs, count, price=3.0):
 
 def filter_pairs(pairs, count, max_words=200, max_ratio=4.0):
     """Yield the pairs worth training on, count the others; max_ratio is of lengths in characters, or None."""
-    pairs, seen = realigned(list(pairs), count), set()
+    pairs, seen = list(pairs), set()
     others = [Counter(side) for side in zip(*set(pairs))]                  # of each text, on the other side
     for english, source in pairs:
         short, long = sorted((len(english) + 10, len(source) + 10))        # + 10: short greetings pass

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Teachers and students of the tables: pre-training, the teacher, learning rates, every student, its runs.
 
-Methods: the rows of optical.OBJECTIVES, from bitext alone; and three supervised ones, from queries with
-judged English documents, trained by equation (3) with the teacher's document vectors held constant:
+Methods: the rows of optical.OBJECTIVES, from bitext alone; `ours`, OPTICAL with idf marginals, with English
+training queries and code-switched ones as further pairs, with weights as far back to the teacher's as is best
+on dev (Wortsman et al. 2022); and three supervised ones, from queries with judged English documents, trained
+by equation (3) with the teacher's document vectors held constant:
 
     code-switch      English training queries, each word replaced by a translation of the lexicon with
                      probability `switch`, anew at every step (Litschko et al. 2023); into one language each
     translate-train  English training queries as `study.nmt` translated them
     wikiclir         titles of the language's Wikipedia, their English articles          (Sasaki et al. 2018)
-    ours             OPTICAL with idf marginals; English training queries and code-switched ones are further
-                     pairs; weights go as far back to the teacher's as is best on dev (Wortsman et al. 2022)
 
 A variant is options of `train` joined by commas, `methods=mean,pairs=250`: the row of a table.
 """
@@ -315,15 +315,17 @@ def settings_of(method, args, bitext):
 
 
 def averaged(student, teacher, shares, score):
-    """Move the student's weights back to the teacher's by the share of `shares` with the highest score()."""
+    """Move the student's weights back to the teacher's by the share with the highest score()["dev"]; returns
+    that score() and the share, "average"."""
     own = [weight.detach().clone() for weight in student.parameters()]
 
-    def move(share):
+    def moved(share):
         for weight, end, before in zip(student.parameters(), own, teacher.parameters()):
             weight.data.copy_(end.lerp(before.data, share))
-    best = max(shares, key=lambda share: (move(share), score())[1]) if len(shares) > 1 else shares[0]
-    move(best)
-    return best
+        return {**score(), "average": share}
+    found = [moved(share) for share in shares]
+    best = max(found, key=lambda scores: scores["dev"])
+    return best if best is found[-1] else moved(best["average"])
 
 
 def objective_of(method, args):
@@ -342,19 +344,18 @@ def train_one(folder, lang, method, lr, args, teacher, bitexts, then):
         teacher = copy.copy(teacher)
         teacher.augment = args.augment
     lesson, student = bitext_in(bitexts, args, lang, teacher), start(teacher, args)
+    score = partial(dev_scores, student, teacher, lang, args, part)
     if objective in OBJECTIVES:
         lesson.change = mixed(lesson, lang, args) if args.mix else None
         _, spent = distil(teacher, lesson, objective, args.steps, args.batch, lr, args.seed, student, part,
                           training_of(args), **settings_of(objective, args, lesson))
-        spent["average"] = averaged(student, teacher, args.average, lambda: dev_scores(
-            student, teacher, lang, args)["dev"])
+        found = averaged(student, teacher, args.average, score)
     else:
         lesson = Questions(lang, method, teacher, args)
         batches = length_batches(lesson.lengths, args.batch, args.steps, args.seed)
         loss_of = partial(lesson.loss, student)
-        spent = fit(student, batches, loss_of, part, lr, name=method, **training_of(args))
+        spent, found = fit(student, batches, loss_of, part, lr, name=method, **training_of(args)), score()
     spent |= then(student, part) or {}
-    found = dev_scores(student, teacher, lang, args, part)
     done = {**unit, **found, "examples": len(lesson.lengths), **spent}
     print(f"  {lang} {folder.name}: dev map {done['dev_map']:.4f}, {done['seconds']} s", flush=True)
     return close_experiment(part, folder, done)

@@ -178,8 +178,9 @@ def _table_1(rows):
 
 def _table_2(rows):
     """Every method, and OPTICAL's gain over translation."""
-    text, low = _comparison(pivot(rows, "2", "map"), "Table 2: methods")
-    text += _primary(pivot(rows, "2", "map"))
+    cells = pivot(rows, "2", "map")
+    text, low = _comparison(cells, "Table 2: methods")
+    text += _primary(cells)
     gains = "".join(f"OPTICAL against {METHODS[method]}, low resource: {low[OURS] / low[method] - 1:+.1%} "
                     "(the paper, NMT: +13.7%).\n"
                     for method in ("nmt", "bm25-nmt") if low.get(method) and OURS in low)

@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""torch.compile and fused AdamW: do they help a training step, or encoding, and from what size of encoder on?
+"""A student's step, encoding, and the kinds of AdamW, by size of encoder.
 
     python tests/bench_train.py [--sizes 4x128 6x384 12x768] [--batch 32] [--device cpu] [--out FILE.md]
 
 Encoders of LAYERSxWIDTH with random weights. A student's step is one of OPTICAL: forward, plan, backward,
-on batches of pairs of made-up lengths as training draws them; the same batches go to the encoder as it is and
-to a copy with a compiled backbone, in turn. Until compiled: the seconds of the compiled copy's first three
-steps, of three lengths, from which it learns that they vary. AdamW's kinds take turns on the same gradients.
+on batches of pairs of made-up lengths as training draws them. AdamW's kinds take turns on the same gradients.
 """
 import argparse
-import copy
 import os
 import pathlib
 import platform
@@ -58,16 +55,12 @@ def make_encoder(size, folder, args):
 
 
 def measure(encoder, args):
-    """{name: seconds} of a step, of encoding, of AdamW: medians; ratios are medians of those of a round."""
+    """{name: seconds} of a step, of encoding, of AdamW: medians."""
     rng = np.random.default_rng(1)
     lengths = np.clip(rng.lognormal(3.2, 0.5, 64 * args.batch), 4, 64).astype(int)
     rows = [rng.integers(10, args.vocab, n).astype(np.int32) for n in lengths]
     batches = optical.length_batches(lengths, args.batch, args.rounds + 3, 1)
     batches = [[rows[i] for i in index] for index in batches]
-    torch.compiler.reset()
-    compiled = copy.deepcopy(encoder)
-    compiled.step = torch.compile(compiled.backbone.forward, dynamic=True)
-    compiled.backbone.forward = compiled.step                                               # encodes, too
 
     def learn(model, batch):
         s, mask = model(batch)
@@ -83,14 +76,9 @@ def measure(encoder, args):
 
     found = {}
     for name, call, mode in (("step", learn, True), ("encoding", encode, False)):
-        plain, quick = encoder.train(mode), compiled.train(mode)
-        for batch in batches[:3]:
-            call(plain, batch)
-        found[f"{name}_compiling_s"] = timed(lambda: [call(quick, b) for b in batches[:3]], args.device)[0]
-        pairs = [[timed(lambda m=model, b=batch: call(m, b), args.device)[0] for model in (plain, quick)]
-                 for batch in batches[3:]]
-        found[f"{name}_s"], found[f"{name}_compiled_s"] = map(statistics.median, zip(*pairs))
-        found[f"{name}_ratio"] = statistics.median(a / b for a, b in pairs)
+        encoder.train(mode)
+        seconds = [timed(lambda b=batch: call(encoder, b), args.device)[0] for batch in batches]
+        found[f"{name}_s"] = statistics.median(seconds[3:])
     encoder.train()
     learn(encoder, batches[0])
     kinds = {"fused": {"fused": True}, "foreach": {"foreach": True}, "loop": {"foreach": False}}
@@ -105,21 +93,17 @@ def measure(encoder, args):
 def text(found, args):
     """The measurements as Markdown."""
     ms = lambda seconds: f"{1000 * seconds:,.1f}"                                # noqa: E731
-    rows = [[size, f"{one['parameters'] / 1e6:.1f}", name, ms(one[f"{name}_s"]),
-             ms(one[f"{name}_compiled_s"]), f"{one[f'{name}_ratio']:.2f}",
-             f"{one[f'{name}_compiling_s']:.0f}"]
-            for size, one in found.items() for name in ("step", "encoding")]
+    rows = [[size, f"{one['parameters'] / 1e6:.1f}", ms(one["step_s"]), ms(one["encoding_s"])]
+            for size, one in found.items()]
     optimizers = [[size, *(ms(one[f"adamw_{kind}_s"]) for kind in ("fused", "foreach", "loop")),
                    f"{one['adamw_fused_s'] / one['step_s']:.0%}"] for size, one in found.items()]
     precision = "bfloat16" if args.bf16 else "float32"
-    return (f"# torch.compile and fused AdamW\n\nMachine: {machine(args.device)}; device {args.device}, "
+    return (f"# A student's step, encoding, AdamW\n\nMachine: {machine(args.device)}; device {args.device}, "
             f"{args.threads} thread(s), {precision} inside the encoder. Versions: torch {torch.__version__}, "
             f"Python {platform.python_version()}.\n\nMade by `python tests/bench_train.py --batch "
             f"{args.batch} --threads {args.threads} --device {args.device} --rounds {args.rounds}`: encoders "
-            f"of LAYERSxWIDTH, random weights, {args.batch} pairs of up to 64 tokens. Medians over "
-            "alternating rounds; ratio: as it is over compiled, within a round.\n\n"
-            + tables.markdown(["size", "million parameters", "what", "as it is, ms", "compiled, ms", "ratio",
-                               "until compiled, s"], rows)
+            f"of LAYERSxWIDTH, random weights, {args.batch} pairs of up to 64 tokens; medians.\n\n"
+            + tables.markdown(["size", "million parameters", "step, ms", "encoding, ms"], rows)
             + "\nAdamW, ms a step; share: of a student's step before it.\n\n"
             + tables.markdown(["size", "fused", "foreach", "loop", "fused, share"], optimizers))
 
@@ -128,7 +112,6 @@ def main(argv=None):
     args, found = parse(argv), {}
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder + "/compiled"             # nothing of an earlier run
         students.train_tokenizer(Words(1, 1000).texts(np.full(200, 20)), 500, folder)
         for size in args.sizes:
             encoder = make_encoder(size, folder, args)

@@ -12,7 +12,6 @@ it would choose loses little against the best one (regret). OUT/proxy.md is the 
 """
 import argparse
 import itertools
-import os
 import sys
 from pathlib import Path
 
@@ -21,11 +20,12 @@ from scipy.stats import spearmanr
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import data  # noqa: E402
+import torch  # noqa: E402
+
 import evaluate  # noqa: E402
 from optical import Vectors, search  # noqa: E402
 from study import collections, sources, students  # noqa: E402
-from study.experiment import keeper, load  # noqa: E402
+from study.experiment import keeper, load, multiplies_bf16  # noqa: E402
 
 MEASURES = {"sentences": "dev_map", "switched": "dev_switched"}
 SETTINGS = [*(f"methods={method},lr={lr}" for method in ("optical", "contrastive", "mean")
@@ -84,13 +84,11 @@ def main(argv=None):
                args.lexicon, "--steps", args.steps, "--batch", "32", "--threads", args.threads, "--runs", "none",
                "--out", args.out, "--lr", "1", "--variants", *args.settings]
     own = students.arguments(students.parser(), options)
-    import torch
     torch.set_num_threads(int(args.threads))
     for each in [own, *own.variants.values()]:
-        each.bf16 = True
+        each.bf16 = multiplies_bf16("cpu")
     teacher, bitexts, rows = load(args.teacher, own), {}, []
     index = keeper(args.cache, "afriqa")(teacher, pool, "doc")
-    zero = {}
     for lang, (asked, qrels) in real.items():
         zero = students.dev_scores(teacher, teacher, lang, own)
         run = search(teacher, asked, index)

@@ -198,7 +198,7 @@ def disk_gb(found, dim):
 
 def hours(found, doc_tokens):
     """Hours of the parts of the paper profile, tables 1 and 2, from the steps of run_all.sh and tokens."""
-    methods, rates = 6, 4             # optical, mean, greedy, contrastive, code-switch, translate-train
+    methods, rates = 7, 4             # contrastive, optical, ours, mean, greedy, code-switch, translate-train
     teacher, student, tuning = 100_000, 20_000, 1_000       # a test compares these with run_all.sh
     bitext = 2 * LANGUAGES * found["bitext_tokens"]         # as queries and as documents
     made = {"teacher": teacher * found["teacher_step_s"],

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from torch._dynamo.utils import counters
 from transformers import (AutoModel, AutoTokenizer, BertConfig, BertModel, GPT2Config, GPT2Model,
                           PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel)
 
@@ -428,24 +427,6 @@ def test_a_loss_that_is_not_finite_stops_with_its_step(tmp_path):
     with pytest.raises(ValueError, match=r"train\.jsonl: the loss of x is nan .* at step 0; lower the"):
         optical.fit(model, [np.arange(2)], lambda i, s: (model.weight.sum() * float("nan"), {"tokens": 1}),
                     tmp_path, 0.1, name="x")
-
-
-def test_a_compiled_step_has_the_same_gradients_and_what_trains_nothing_is_as_before(tokenizer, monkeypatch):
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))     # needs no compiler
-    batches = [[np.arange(7, 7 + n, dtype=np.int32) for n in lengths] for lengths in ((5, 3, 9), (17, 4, 2))]
-    for seed in (1, 2):                                # a second encoder, as the next student of a process
-        plain, quick = (tiny(tokenizer, seed=seed).train() for _ in range(2))
-        counters.clear()
-        torch.compiler.reset()
-        quick.step = torch.compile(quick.backbone.forward, dynamic=True)
-        for rows in batches:
-            for encoder in (plain, quick):
-                encoder(rows)[0][..., 0].sum().backward()
-            for one, other in zip(plain.parameters(), quick.parameters()):
-                assert torch.allclose(one.grad, other.grad, rtol=1e-4, atol=1e-5)
-        with torch.inference_mode():
-            assert torch.equal(plain.eval()(rows)[0], quick.eval()(rows)[0])
-        assert counters["stats"]["unique_graphs"] == 1       # of two lengths, of this encoder
 
 
 def test_a_teacher_learns_and_its_students_learn_from_pairs_alone_and_leave_it_as_it_is(tokenizer, tmp_path):

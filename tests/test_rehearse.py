@@ -34,8 +34,9 @@ def test_the_predicted_hours_count_the_steps_of_run_all():
     teacher, student, tuning = (int(re.search(pattern, profile)[1]) for pattern in (
         r"--augment --steps (\d+)", r" steps=(\d+)", r"tune_steps=(\d+)"))
     rates = len(re.search(r"grid=\(([^)]*)\)", profile)[1].split())
-    assert hours["teacher"] == teacher and hours["students"] == 7 * 6 * student
-    assert hours["learning rates"] == 6 * rates * tuning
+    methods = len(re.search(r" methods=\(([^)]*)\)", script)[1].split()) + 1              # and translate-train
+    assert hours["teacher"] == teacher and hours["students"] == 7 * methods * student
+    assert hours["learning rates"] == methods * rates * tuning
 
 
 def test_padding_is_the_share_of_tokens_that_are_none():

@@ -196,7 +196,7 @@ def test_with_a_mirror_or_offline_nothing_is_downloaded_unless_asked(server, tmp
 # ------------------------------------------------------------------------------------ the catalogue
 def test_every_source_has_an_address_a_licence_a_citation_and_files_of_different_names():
     for name, row in sources.SOURCES.items():
-        assert row.base.startswith("made by ") or row.base.startswith("https://") and row.base.endswith("/")
+        assert row.base.startswith("https://") and row.base.endswith("/")
         assert row.licence and row.cite and row.files and set(row.profile.split()) <= set(sources.PROFILES)
         keys = Counter(Path(row.base, file).parts[-1 - int(row.parents):] for file in row.files)
         assert max(keys.values()) == 1, name
