@@ -14,8 +14,8 @@
 #   NMT=none|bitext|name   no translation (real), one trained from bitext (mini), or a pre-trained one (paper)
 #   CODES="sw=swh_Latn en=eng_Latn"|none   language codes of a translator of another name than NLLB's
 #   MODELS="64x2"   sizes of table 9, width x layers; not mini: names or folders of encoders
-#   FREEZE=1 train projections alone, encoders in half precision
-#   real, paper: ENCODER=name or folder  MIRROR=folder of files  WIKI=wikiclir  STEPS=n (real)
+#   not mini: ENCODER=name or folder  FREEZE=1 (train its projection alone)  MIRROR=folder  WIKI=wikiclir
+#   TEACHER=folder of a teacher, or of another run with the same seeds  RATES=folder of another run's tune
 #   DICTIONARY=folder with en-sw.txt as MUSE has it   paper: CLEF=folder  BITEXT=ccaligned|ccmatrix|paracrawl
 # A stage that is done (OUT/stamps) is skipped. After a kill the same command goes on, to the same bytes.
 set -eo pipefail
@@ -58,9 +58,9 @@ if [ "$profile" = mini ]; then
     pretrain=(--vocab 6000 --hidden 128 --layers 4 --ffn 2 --steps 1500 --batch 128 --lr 1e-3)
     teacher=(--dim 128 --query-tokens 32 --doc-tokens 96 --steps 600 --batch 32 --negatives 2 --lr 5e-4)
     student=(--batch 32 --max-tokens 48 --negatives 2)
-    steps=400 tune_steps=400 tau=0.03 grid=(3e-4 1e-3 3e-3)      # tau: best on dev of 0.01 to 0.1
+    tune_steps=(400 1000) tau=0.03 grid=(3e-4 1e-3 3e-3)         # tau: best on dev of 0.01 to 0.1
     [ -n "$langs" ] || tune="sw mr"                      # two scripts: what one prefers is not all's choice
-    nmt=(--batch 32 --max-tokens 48) nmt_steps=1000 nmt_tune=1000 nmt_grid=(5e-4 1e-3 2e-3)
+    nmt=(--batch 32 --max-tokens 48) nmt_grid=(5e-4 1e-3 2e-3)
     hybrid=(--steps 200 --batch 32 --lr 5e-4)
     by_size=(methods={optical,mean,contrastive},pairs={250,1000,2000})
     switches=(methods=code-switch,switch={0.25,0.5,1},lexicon-size={100,200})
@@ -70,18 +70,18 @@ elif [ "$profile" = paper ]; then
     low="sw so tl mr" study=${langs:-sw} mix=${langs:-sw so fi de} jobs=1 masks=no-augment
     translator=${NMT:-facebook/nllb-200-distilled-600M}
     teacher=(--augment --steps 100000 --batch 32 --lr 3e-6) student=(--batch 128)
-    steps=20000 tune_steps=1000 grid=(3e-6 1e-5 3e-5 1e-4)
-    nmt=(--batch 128) nmt_steps=20000 nmt_tune=1000 nmt_grid=(3e-5 1e-4 3e-4)
+    steps=20000 tune_steps=1000 grid=(3e-6 1e-5 3e-5 1e-4)       # steps: as many for every method
+    nmt=(--batch 128) nmt_grid=(3e-5 1e-4 3e-4)
     by_size=(methods={optical,mean,contrastive},pairs={1000,10000,100000})
     switches=(methods=code-switch,switch={0.25,0.5,1},lexicon-size={1000,10000})
     bitext=(--pairs 100000) translations=("$data/translations")    # Model 1: memory; mMARCO's German, French
     prepare+=(${BITEXT:+--bitext "$BITEXT"} ${CLEF:+--clef "$CLEF"})
 else
     low="swa hau ibo twi yor zul sw so tl mr" jobs=2 translator=${NMT:-none}
-    study=${langs:-$([ "$profile" = real ] && echo swa || echo sw)} mix=${study}
+    study=$(cut -d' ' -f1-2 <<< "${langs:-$([ "$profile" = real ] && echo swa hau || echo so mr)}") mix=$study
     teacher=(--epochs 1 --batch 32 --lr 5e-5) student=(--batch 32)
-    steps=${STEPS:-400} tune_steps=100 grid=(3e-5 1e-4 3e-4 1e-3)     # 3e-3 was tried: no objective learns
-    nmt=(--batch 64 --dropout 0) nmt_steps=600 nmt_tune=100 nmt_grid=(3e-4 1e-3)
+    tune_steps=(100 400) grid=(3e-5 1e-4 3e-4)
+    nmt=(--batch 64 --dropout 0) nmt_grid=(3e-4 1e-3)
     by_size=(methods={optical,contrastive},pairs={250,1000,4000})
     switches=(methods=code-switch,switch={0.25,0.5,1},lexicon-size={1000,4000})
 fi
@@ -94,22 +94,22 @@ if [ "$profile" != mini ]; then
     methods+=(${WIKI:+wikiclir}) ablation=(max-tokens=32 steps=1200 "${ablation[@]}" max-tokens=128)
     lexicon=(${DICTIONARY:+"$DICTIONARY"} "${lexicon[@]}")
 fi
-first=${study%% *} tune=${tune:-${study%% *}} models=$(words $MODELS) tables=$(words ${TABLES:-$tables})
-jobs=${JOBS:-$((cores < jobs ? cores : jobs))}
+first=${study%% *} tune=${tune:-$(cut -d' ' -f1-2 <<< "$study")} models=$(words $MODELS)
+tables=$(words ${TABLES:-$tables}) jobs=${JOBS:-$((cores < jobs ? cores : jobs))}
 machine+=("${PRECISION:-auto}") student+=(--epsilon "$epsilon" --tau "$tau")
 [ "$translator" = none ] || methods+=(translate-train)
 if [ -n "$smoke" ]; then
     pretrain=(--vocab 1000 --hidden 32 --layers 2 --steps 20 --batch 32 --lr 1e-3) study=$first
     teacher=(--dim 32 --doc-tokens 64 --steps 8 --batch 8 --lr 5e-4) student+=(--batch 8 --max-tokens 48)
-    nmt=(--batch 8 --max-tokens 48 --beams 2) nmt_steps=4 nmt_tune=2 ablation=("${ablation[@]/1200/8}")
-    steps=6 tune_steps=6 hybrid=(--steps 4 --batch 8 --lr 5e-4)
-    by_size=(methods={optical,mean,contrastive},pairs=20)
-    switches=(methods=code-switch,switch={0.25,0.5,1},lexicon-size=20)
+    nmt=(--batch 8 --max-tokens 48 --beams 2) ablation=("${ablation[@]/1200/8}")
+    tune_steps=(4 6) steps=${steps:+6} hybrid=(--steps 4 --batch 8 --lr 5e-4)
+    by_size=(methods={optical,mean},pairs=20) switches=(methods=code-switch,switch={0.25,1},lexicon-size=20)
     [ "$profile" != mini ] || models=16x1
     [[ $mix != *" "* ]] || mix="${mix%% *} ${mix##* }"
 fi
 switches+=(methods=code-switch,switch={0.25,1},lexicon-size=0)      # all words; half of them: in table 2
 [ -z "$(on "$FREEZE")" ] || teacher+=(--freeze) ablation=(${ablation[@]/layers=1/})
+[ -z "$TEACHER" ] || ablation=(${ablation[@]/init=bare/})          # it need not tell what it began as
 classes=$(for lang in $mix; do [[ " $low " = *" $lang "* ]] && echo low || echo high; done | sort -u | wc -l)
 
 # ------------------------------------------------------------------------------------------- running
@@ -162,7 +162,7 @@ all_stages() {
     stage psq baselines psq --data "$data" --lexicon "$out/lexicon" --out "$out/runs"
     for s in $seeds; do seed "$s"; first_seed=${first_seed:-$s}; done
     stage scores tables score --data "$data" --runs "$out/runs" --study 3 4 5 6 8 9 --extra "${extra[@]}" \
-        --subwords "$first_dir/teacher/subwords.json" --out "$out/scores.json"
+        --subwords "$first_dir/search/subwords.json" --out "$out/scores.json"
     stage tables tables tables "$out/scores.json" --out "$out/tables.md"
     stage costs sweeps cost --data "$data" --root "$out" --out "$out/costs.json"
     stage costs-table tables tables "$out/costs.json" --out "$out/costs.md"
@@ -173,17 +173,18 @@ run() { stage "$1-s$s" "${@:2}"; }             # a stage of this seed; a teacher
 teach() { run "$1" students teacher "${solo[@]}" "${teacher[@]}" --encoder "$2" --out "$3" "${@:4}"; }
 sweep() { run "$1" students train "${train[@]}" "${@:3}" --runs "$out/runs-$2" --out "$dir/$1"; }
 seed() {     # seed N: everything that a seed changes
-    local s=$1 dir=$out/s$1 base solo made=() kept=() train with model from teachers size
+    local s=$1 dir=$out/s$1 own=${TEACHER:-$out/s$1/teacher} base solo made=() train with from teachers size
     base=(--data "$data" --seed "$s" "${machine[@]}") solo=("${base[@]}" "${alone[@]}")
     [ "$profile" != mini ] || encoder=$dir/encoder
     [ "$profile" != mini ] || run pretrain students pretrain "${solo[@]}" "${pretrain[@]}" --out "$encoder"
-    teach teacher "$encoder" "$dir/teacher"
-    train=("${base[@]}" "${shared[@]}" --teacher "$dir/teacher" --cache "$dir/vectors")
+    [ ! -d "$own/s$s/teacher" ] || own=$own/s$s/teacher
+    [ -n "$TEACHER" ] || teach teacher "$encoder" "$own"
+    train=("${base[@]}" "${shared[@]}" --teacher "$own" --cache "$dir/vectors")
     if [ "$translator" = bitext ]; then
-        from=("${base[@]}" "${shared[@]}" "${nmt[@]}" --encoder "$encoder") items=${nmt_grid[*]}
-        [ -n "$first_seed" ] || run nmt-tune nmt tune "${from[@]}" --langs $tune --lr {} --steps "$nmt_tune" \
-            --out "$out/tune-nmt"
-        items=$all from+=(--steps "$nmt_steps" --tuned "$out/tune-nmt")
+        from=("${base[@]}" "${shared[@]}" "${nmt[@]}" --encoder "$encoder") items=$all
+        [ -n "$first_seed" ] || run nmt-tune nmt tune "${from[@]}" --langs $tune --lr "${nmt_grid[@]}" \
+            --steps "${tune_steps[@]}" --out "$out/tune-nmt"
+        from+=(${steps:+--steps "$steps"} --rates "$out/tune-nmt")
         run nmt nmt train "${from[@]}" --langs {} --out "$dir/nmt"
     elif [ "$translator" != none ]; then
         from=(--name "$translator" ${CODES:+--codes $(words $CODES)})
@@ -195,19 +196,18 @@ seed() {     # seed N: everything that a seed changes
         --out "$out/runs"
     train+=("${student[@]}")
     with=(--lexicon "${lexicon[@]}" --translations "${translations[@]}" "$dir/nmt") items=${methods[*]}
-    [ -n "$first_seed" ] || stage tune students tune "${train[@]}" "${with[@]}" --methods {} --langs $tune \
-        --lr "${grid[@]}" --steps "$tune_steps" --save --out "$out/tune"
-    [ "$tune_steps$first_seed" != "$steps" ] || kept=(--tuned "$out/tune")
-    train+=(--rates "$out/tune" --steps "$steps") items=$all
-    run students students train "${train[@]}" "${with[@]}" "${kept[@]}" --langs {} --methods "${methods[@]}" \
-        --save --runs "$out/runs" --out "$dir/students"
+    [ -n "$first_seed$RATES" ] || stage tune students tune "${train[@]}" "${with[@]}" --methods {} \
+        --langs $tune --lr "${grid[@]}" --steps "${tune_steps[@]}" --save --out "$out/tune"
+    train+=(--rates "${RATES:-$out/tune}" ${steps:+--steps "$steps"}) items=$all
+    run students students train "${train[@]}" "${with[@]}" --tuned "$out/tune" --langs {} --save \
+        --methods "${methods[@]}" --runs "$out/runs" --out "$dir/students"
     run interpolate baselines hybrid --data "$data" --lexicon "$out/lexicon" --students "$dir/students" \
         --seed-tag "$s" --out "$out/runs"
     if wanted 3; then     # mask tokens, on or off: a teacher that never saw any would be asked with them
-        items=${ablation[*]} from=$dir/masks
+        items=${ablation[*]} from=$dir/masks size=(--teacher "$from/teacher" --cache "$from/vectors")
         sweep ablation 3 "${with[@]}" --langs $study --variants {}
-        teach teacher-masks "$encoder" "$from/teacher" "--$masks"
-        sweep masks 3 --langs $study --variants "$masks" --teacher "$from/teacher" --cache "$from/vectors"
+        [ -n "$TEACHER" ] || teach teacher-masks "$encoder" "$from/teacher" "--$masks"
+        [ -n "$TEACHER" ] || sweep masks 3 --langs $study --variants "$masks" "${size[@]}"
     fi
     items=${by_size[*]}
     ! wanted 4 || sweep size 4 --langs $study --variants {}
@@ -223,11 +223,11 @@ seed() {     # seed N: everything that a seed changes
     fi
     if wanted 8 && [ "$profile" = mini ]; then      # it has training documents in every language
         items="0 0.25 0.5 0.75 1"
-        run hybrid sweeps hybrid "${base[@]}" "${shared[@]}" "${hybrid[@]}" --teacher "$dir/teacher" \
+        run hybrid sweeps hybrid "${base[@]}" "${shared[@]}" "${hybrid[@]}" --teacher "$own" \
             --langs $mix --cross {} --runs "$out/runs-8" --out "$dir/hybrid"
     fi
     if wanted 9 && [ -n "$models" ]; then
-        teachers=("$dir/teacher")
+        teachers=("$own")
         for model in $models; do
             from=$model size=$dir/size-${model##*/}
             [ "$profile" != mini ] || from=$size/encoder
@@ -243,7 +243,7 @@ seed() {     # seed N: everything that a seed changes
     fi
     items=$first
     if wanted 10 && [ "$profile" = mini ]; then items=$all extra+=("$dir/alignment.json"); fi
-    run align sweeps align "${solo[@]}" --teacher "$dir/teacher" --students "$dir/students" --langs $items \
+    run align sweeps align "${solo[@]}" --teacher "$own" --students "$dir/students" --langs $items \
         --epsilon "$epsilon" --plan "$dir/plan.json" --out "$dir/alignment.json"
 }
 times=$(cat "results/$profile/stages.tsv" 2> /dev/null) || true

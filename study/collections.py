@@ -2,7 +2,6 @@
 """The collections of the study: the publishers' files, joined into one dict for data.write_collection.
 
     python -m study.collections prepare real --out DIR         write a collection: mini, real, or paper
-    python -m study.collections show mini --lang sw -n 5       read sentence pairs, with their word links
 
 real    AfriQA's test questions in low-resource languages against all its English passages, bitext lafand-mt;
         XQuAD-R's in high-resource ones against its English paragraphs and, as LAReQA does, sentences, bitext
@@ -22,7 +21,6 @@ import os
 import random
 import re
 import sys
-import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -604,20 +602,6 @@ def prepare(args):
         print("note: of other checksums than in sources.tsv:", *wrong, file=sys.stderr)
 
 
-def show(args):
-    """Print sentence pairs of a language with their word links."""
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder, "mini") if args.what == "mini" else Path(args.what)
-        if args.what == "mini":
-            data.write_collection(mini.collection(seed=args.seed, langs=[args.lang]), root)
-        entry = data.language(root, args.lang)
-        links = data.read_links(root / entry["train_links"]) if entry["train_links"] else None
-        for i, (english, source) in enumerate(data.read_bitext(root / entry["train"])[:args.n]):
-            print(f"\n{english}\n{source}")
-            if links:
-                print("    " + "   ".join(f"{english.split()[a]} = {source.split()[b]}" for a, b in links[i]))
-
-
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="study.collections", allow_abbrev=False, description="Collections.")
     commands, yes = parser.add_subparsers(dest="command", required=True), argparse.BooleanOptionalAction
@@ -631,13 +615,8 @@ def main(argv=None):
     p.add_argument("--wiki", choices=["wikiclir"], help="Wikipedia titles and articles")
     p.add_argument("--bitext", choices=sources.OPUS, default="ccaligned", help="paper: corpus of OPUS")
     p.add_argument("--clef", default=os.environ.get("CLEF"), help="paper: the CLEF folder, default $CLEF")
-    p = commands.add_parser("show", allow_abbrev=False, help="print sentence pairs to read")
-    p.add_argument("what", help="mini, or a folder that prepare wrote")
-    p.add_argument("--lang", required=True, help="language code")
-    p.add_argument("-n", type=int, choices=range(1, 9999), metavar="N", default=5, help="default 5")
-    p.add_argument("--seed", type=int, default=1, help="mini: seed, default 1")
     args = parser.parse_args(argv)
-    return status_of(prepare if args.command == "prepare" else show, args)
+    return status_of(prepare, args)
 
 
 if __name__ == "__main__":

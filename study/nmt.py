@@ -14,6 +14,7 @@ OUT/<lang>-en/ holds test.<set>.tsv and dev.tsv, OUT/en-<lang>/ train.tsv and de
 """
 import re
 import sys
+from argparse import Namespace
 from collections import Counter
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from optical import fit, length_batches, pad, token_batches
 from study.experiment import (TRAINING, close_experiment, commands_of, languages, open_experiment,
                               run_command, training_of, write_json)
 from study.sources import LANGUAGES
-from study.students import best_rate
+from study.students import as_chosen, choose
 
 
 def chrf(hypotheses, references, orders=6, beta=2):
@@ -246,24 +247,18 @@ def code_of(lang, codes):
 
 
 def tune(args):
-    """Translators into English at every rate of a grid, for `train` to choose from by dev chrF."""
-    for lang in languages(args):
-        for lr in args.lr:
-            one_direction(Path(args.out) / f"{lang}-en.{lr:g}", lang, False, args, lr, only_dev=True)
+    """The learning rate and number of steps of translators into English, by dev chrF: OUT/lr.nmt.json."""
+    def dev(lang, lr, steps):
+        own = Namespace(**{**vars(args), "steps": steps})
+        folder = Path(args.out) / f"{lang}-en.{lr:g}.{steps}"
+        return one_direction(folder, lang, False, own, lr, only_dev=True)["dev_chrf"]
+    write_json(Path(args.out) / "lr.nmt.json", choose("nmt", languages(args), args.lr, args.steps, dev))
 
 
 def train(args):
-    """Train both directions of every language at the rate of --tuned with the highest dev chrF."""
-    found, grid = [data.read_json(path) for path in sorted(Path(args.tuned).glob("*/done.json"))], {}
-    for done in found:
-        grid.setdefault(f"{done['lr']:g}", []).append(done["dev_chrf"])
-    if not found:
-        raise ValueError(f"{args.tuned}: no translator there; run study.nmt tune first")
-    means = {lr: sum(values) / len(values) for lr, values in grid.items()}
-    chosen = {"method": "nmt", "chosen": best_rate(means), "dev_chrf": means,
-              "langs": sorted({done["lang"] for done in found}), "steps": found[0]["steps"]}
-    write_json(Path(args.tuned) / "lr.nmt.json", chosen)
-    pretrained(args, chosen["chosen"])
+    """Train both directions of every language, at the rate and for the steps that `tune` chose in --rates."""
+    own = as_chosen(args, "nmt")
+    pretrained(own, own.lr)
 
 
 def pretrained(args, lr=None):
@@ -276,8 +271,9 @@ def pretrained(args, lr=None):
 
 def parser():
     options = "langs* beams=5 max-tokens=64 reverse~True"
-    trained = f"{TRAINING} {options} encoder! steps=1000 dropout=0.1 smoothing=0.1"
-    return commands_of(__doc__, (tune, f"{trained} lr*!"), (train, f"{trained} tuned!"),
+    trained = f"{TRAINING} {options} encoder! dropout=0.1 smoothing=0.1"
+    return commands_of(__doc__, (tune, f"{trained} lr*! steps*1000"),
+                       (train, f"{trained} lr=0.0 steps=0 rates="),
                        (pretrained, f"{options} out! name! codes*"))
 
 

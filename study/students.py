@@ -20,7 +20,7 @@ import shutil
 import sys
 import time
 from argparse import Namespace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -152,7 +152,6 @@ def teacher(args):
                           args.epochs, args.batch, args.lr, args.negatives, args.seed, part,
                           **training_of(args))
     encoder.save(part)
-    write_json(part / "subwords.json", subwords(root, encoder.tokenizer))
     asked, qrels, pool = dev_questions(root)
     run = search_index(encoder, asked, Vectors.encode(encoder, pool, "doc"), 100)
     dev_map = evaluate.summary(qrels, run)["map"]
@@ -333,9 +332,9 @@ def objective_of(method, args):
     return ("optical", Namespace(**{**vars(args), **OURS})) if method == "ours" else (method, args)
 
 
-def train_one(folder, lang, method, lr, args, teacher, bitexts, then):
+def train_one(folder, lang, method, args, teacher, bitexts, then):
     """done.json of one student, trained unless it is there; then(student, folder) keeps what is wanted."""
-    folder, unit = Path(folder), {"lang": lang, "method": method, "lr": lr}
+    folder, unit, lr = Path(folder), {"lang": lang, "method": method}, args.lr
     objective, args = objective_of(method, args)
     part = open_experiment(folder, args, **unit)
     if part is None:
@@ -356,7 +355,7 @@ def train_one(folder, lang, method, lr, args, teacher, bitexts, then):
         loss_of = partial(lesson.loss, student)
         spent, found = fit(student, batches, loss_of, part, lr, name=method, **training_of(args)), score()
     spent |= then(student, part) or {}
-    done = {**unit, **found, "examples": len(lesson.lengths), **spent}
+    done = {**unit, "lr": lr, **found, "examples": len(lesson.lengths), **spent}
     print(f"  {lang} {folder.name}: dev map {done['dev_map']:.4f}, {done['seconds']} s", flush=True)
     return close_experiment(part, folder, done)
 
@@ -395,6 +394,7 @@ def search(args):
     if part is None:
         return
     encoder, kinds = load(args.teacher, args), {"zero-shot": "queries", "english": "english"}
+    write_json(part / "subwords.json", subwords(Path(args.data), encoder.tokenizer))
     if args.translations:
         kinds["nmt"] = lambda test: data.read_tsv(
             Path(args.translations) / f"{test['lang']}-en" / f"test.{test['set']}.tsv")
@@ -403,48 +403,60 @@ def search(args):
 
 
 def tune(args):
-    """One learning rate a method, OUT/lr.<method>.json: the best over --langs by dev_switched, which ranks as
+    """A learning rate and number of steps a method, OUT/lr.<method>.json: by dev_switched, which ranks as
     real questions do (results/proxy.md), without a lexicon by dev_map; wikiclir's where there are titles."""
     out, teacher, bitexts = Path(args.out), load(args.teacher, args), {}
     for method in args.methods:
-        langs, scores = languages(args), {}
+        langs = languages(args)
         if method == "wikiclir":
             every = [lang for lang in sorted(data.load_manifest(args.data)["langs"]) if titled(args, lang)]
             langs = [lang for lang in langs if lang in every] or every[:1]
             if not langs:
                 raise ValueError(f"{args.data}/collection.json: no Wikipedia titles; leave WIKI out")
-        for lang in langs:
-            for lr in args.lr:
-                done = train_one(out / f"{lang}.{method}.{lr:g}", lang, method, lr, args, teacher, bitexts,
-                                 lambda student, part: student.save(part) if args.save else None)
-                scores.setdefault(f"{lr:g}", []).append(done["dev"])
-        means = {lr: sum(values) / len(values) for lr, values in scores.items()}
-        chosen = {"method": method, "chosen": best_rate(means), "dev": means, "langs": langs}
-        write_json(out / f"lr.{method}.json", {**chosen, "steps": args.steps})
+
+        def dev(lang, lr, steps):
+            own = Namespace(**{**vars(args), "lr": lr, "steps": steps})
+            return train_one(kept(out, lang, method, own), lang, method, own, teacher, bitexts,
+                             lambda student, part: student.save(part) if args.save else None)["dev"]
+        write_json(out / f"lr.{method}.json", choose(method, langs, args.lr, args.steps, dev))
 
 
-def best_rate(scores):
-    """The rate of {rate as text: score} with the highest score; of equals the lowest."""
-    return float(max(scores, key=lambda lr: (scores[lr], -float(lr))))
+def choose(method, langs, rates, steps, dev):
+    """The rate with the best mean over languages of dev(lang, rate, steps[0]), then the best of `steps` with
+    that rate; of equals the lowest."""
+    @cache
+    def mean(lr, n):
+        return sum(dev(lang, lr, n) for lang in langs) / len(langs)
+    lr = max(sorted(rates), key=lambda lr: mean(lr, steps[0]))
+    n = max(sorted(steps), key=lambda n: mean(lr, n))
+    tried = dict.fromkeys([*((each, steps[0]) for each in rates), *((lr, each) for each in steps)])
+    scores = {f"{each:g} {number}": mean(each, number) for each, number in tried}
+    return {"method": method, "lr": lr, "steps": n, "dev": scores, "langs": langs}
 
 
-def rate_of(args, method):
-    """The learning rate of a method: --lr, else the one that `tune` chose in --rates."""
-    if not args.lr and not args.rates:
-        raise ValueError("no learning rate; give --lr, or --rates, the folder of a tune")
-    return args.lr or data.read_json(Path(args.rates) / f"lr.{method}.json")["chosen"]
+def kept(folder, lang, method, args):
+    """Where `tune` keeps a student."""
+    return Path(folder) / f"{lang}.{method}.{args.lr:g}.{args.steps}.s{args.seed}"
+
+
+def as_chosen(args, method):
+    """The arguments with the learning rate and steps that `tune` chose in --rates, unless they are given."""
+    if not (args.lr and args.steps or args.rates):
+        raise ValueError("no learning rate or no steps; give --lr and --steps, or a tune's folder as --rates")
+    found = {} if args.lr and args.steps else data.read_json(Path(args.rates) / f"lr.{method}.json")
+    return Namespace(**{**vars(args), **{key: getattr(args, key) or found[key] for key in ("lr", "steps")}})
 
 
 def train(args):
     """A student for every language and method or variant, and its runs; a finished one is left as it is.
-    --tuned: where `tune` trained as many steps and kept its students, those of the chosen rates are taken.
+    --tuned: where `tune` trained the same student and kept it, it is taken.
     A number of pairs that a language does not reach is left out: table 2 has the student of all.
     """
     teacher, bitexts = load(args.teacher, args), {}
     units = args.variants or {method: args for method in args.methods}
     for lang, (name, own) in itertools.product(languages(args), units.items()):
         method, tests = own.methods[0] if args.variants else name, tests_of(args, lang)
-        folder, lr = Path(args.out) / lang / name, rate_of(own, method)
+        folder, own = Path(args.out) / lang / name, as_chosen(own, method)
         asked = own.pairs * len(lang.split("+"))
         few = asked and len(bitext_in(bitexts, own, lang, teacher).pairs) < asked
         if few or method == "wikiclir" and not titled(args, lang):
@@ -456,22 +468,22 @@ def train(args):
                 student.save(part)
             return search_tests(args, tests, student, teacher, name)
 
-        kept = Path(args.tuned or "none") / f"{lang}.{method}.{lr:g}"
-        if kept.exists() and not folder.exists():
-            open_experiment(kept, objective_of(method, own)[1], lang=lang, method=method, lr=lr)   # the same?
+        found = kept(args.tuned or "none", lang, method, own)
+        if found.exists() and not folder.exists():
+            open_experiment(found, objective_of(method, own)[1], lang=lang, method=method)     # the same?
             part = folder.with_name(folder.name + ".part")
             shutil.rmtree(part, ignore_errors=True)
-            shutil.copytree(kept, part)
+            shutil.copytree(found, part)
             spent = search_tests(args, tests, load(part, args), teacher, name)
             close_experiment(part, folder, data.read_json(part / "done.json") | spent)
-        train_one(folder, lang, method, lr, own, teacher, bitexts, then)
+        train_one(folder, lang, method, own, teacher, bitexts, then)
 
 
 def student_options():
     """The options of every command that trains students, see `commands_of`."""
     methods = "|".join([*OBJECTIVES, "ours", *SUPERVISED])
     plans, costs, marginals = map("|".join, (PLANS, COSTS, MARGINALS))
-    return (f"{TRAINING} teacher! cache! langs* methods*optical:{methods} steps=400 pairs=0 max-tokens=64 "
+    return (f"{TRAINING} teacher! cache! langs* methods*optical:{methods} pairs=0 max-tokens=64 "
             f"epsilon=0.05 tau=0.05 plan=sinkhorn:{plans} cost=cosine:{costs} marginals=uniform:{marginals} "
             "init=teacher:teacher|bare layers=0 augment~ lexicon* lexicon-size=0 switch=0.5 "
             "share=-1.0 mix=0.0 translations* negatives=1 questions=0.0 "
@@ -483,8 +495,8 @@ def parser():
         __doc__, (pretrain, f"{TRAINING} vocab=6000 hidden=128 layers=4 ffn=4 steps=2000 lr=1e-3"),
         (teacher, f"{TRAINING} encoder! dim=128 query-tokens=32 doc-tokens=180 augment~ freeze? epochs=1.0 "
                   "steps=0 lr=3e-5 negatives=1"),
-        (search, "teacher! cache! runs! out! translations="), (tune, f"{student_options()} lr*!"),
-        (train, f"{student_options()} runs! variants* lr=0.0 rates= tuned="))
+        (search, "teacher! cache! runs! out! translations="), (tune, f"{student_options()} lr*! steps*400"),
+        (train, f"{student_options()} runs! variants* lr=0.0 steps=0 rates= tuned="))
 
 
 def arguments(parser, argv):

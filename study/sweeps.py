@@ -20,7 +20,7 @@ from optical import SINKHORN, documents_of, fit, length_batches, maxsim, ranking
 from study import baselines, tables
 from study.experiment import (TRAINING, close_experiment, commands_of, languages, load, open_experiment,
                               run_command, training_of, write_json)
-from study.students import arguments, rate_of, search_tests, student_options, tests_of, train_one
+from study.students import arguments, as_chosen, search_tests, student_options, tests_of, train_one
 
 
 def row_of(args, table, method, lang, head, measure, value, n, facts):
@@ -139,7 +139,8 @@ def scale(args):
     manifest, rows, sizes, langs = data.load_manifest(args.data), [], [], languages(args)
     tasks = [test for test in manifest.get("retrieval", ()) if test["lang"] in langs]
     for folder in args.teachers:
-        own = Namespace(**{**vars(args), "teacher": folder, "cache": Path(folder).parent / "vectors"})
+        own = as_chosen(args, "optical")
+        own.teacher, own.cache = folder, Path(folder).parent / "vectors"
         teacher, bitexts = load(folder, own), {}
         name = f"params={sum(p.numel() for p in teacher.parameters()) / 1e6:.2f}M"
         if name in sizes:
@@ -153,8 +154,7 @@ def scale(args):
                 tests += [task for task in tasks if task["lang"] == lang]
                 return search_tests(own, tests, student, teacher, name)
 
-            done = train_one(Path(args.out) / name / lang, lang, "optical", rate_of(args, "optical"), own,
-                             teacher, bitexts, then)
+            done = train_one(Path(args.out) / name / lang, lang, "optical", own, teacher, bitexts, then)
             entry = manifest["langs"][lang]
             n = len(data.read_bitext(Path(args.data) / entry["dev"]))
             rows.append(row_of(args, "9", name, lang, entry, "accuracy", done["dev_accuracy"], n,
@@ -296,7 +296,7 @@ def parser():
     return commands_of(
         __doc__, (answers, "runs! out!"), (cost, "root! out!"),
         (hybrid, f"{TRAINING} langs* teacher! cross*! steps=400 lr! negatives=1 runs!"),
-        (scale, f"{student_options()} teachers*! lr=0.0 rates= runs! rows!"),
+        (scale, f"{student_options()} teachers*! lr=0.0 steps=0 rates= runs! rows!"),
         (align, "langs* teacher! students! epsilon=0.05 max-tokens=64 plan= out!"))
 
 

@@ -100,7 +100,7 @@ def main(argv=None):
         def then(student, part):
             return {"real": evaluate.summary(qrels, search(student, asked, index))["map"]}
 
-        done = students.train_one(Path(args.out) / lang / name, lang, variant.methods[0], variant.lr, variant,
+        done = students.train_one(Path(args.out) / lang / name, lang, variant.methods[0], variant,
                                   teacher, bitexts, then)
         rows.append((lang, name, {key: done[value] for key, value in MEASURES.items()} | {"real": done["real"]}))
         evaluate.write_text(Path(args.out) / "proxy.md", report(rows, args, teacher))

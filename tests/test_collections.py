@@ -411,24 +411,12 @@ def test_a_command_that_fails_prints_one_line_and_writes_nothing(tmp_path, real,
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "m"]
 
 
-def test_show_prints_pairs_and_links(tmp_path, capsys):
-    data.write_collection(tiny(), tmp_path / "out")
-    assert collections.main(["show", str(tmp_path / "out"), "--lang", "sw", "-n", "1"]) == 0
-    out = capsys.readouterr().out
-    assert out == "\na cat\npaka\n    cat = paka\n"
-    for folder, lang, message in (("out", "fi", "no language 'fi'"), ("x", "sw", "json: no such file")):
-        assert collections.main(["show", str(tmp_path / folder), "--lang", lang]) == 2
-        assert message in capsys.readouterr().err
-
-
 def test_mini_is_asked_for_its_collection(tmp_path, capsys, monkeypatch):
     asked = []
     monkeypatch.setattr(mini, "collection", lambda **options: asked.append(options) or tiny())
     prepare("mini", "--out", tmp_path / "a", "--langs", "sw,so", "--seed", 7, "--smoke")
     assert "sw Swahili: sw 1 queries, 2 documents; mini 2 pairs" in capsys.readouterr().out
-    collections.main(["show", "mini", "--lang", "sw", "-n", "1"])
-    assert asked == [{"seed": 7, "langs": ["sw", "so"], "smoke": True}, {"seed": 1, "langs": ["sw"]}]
-    assert "cat = paka" in capsys.readouterr().out
+    assert asked == [{"seed": 7, "langs": ["sw", "so"], "smoke": True}]
     data.write_collection(tiny(), tmp_path / "b")
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
 
@@ -453,9 +441,6 @@ def test_an_interrupt_is_one_line_and_a_termination_leaves_no_temporary_file(tmp
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
                          env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"})
     assert (ran.returncode, ran.stderr, list(tmp_path.iterdir())) == (143, "", [])
-    with pytest.raises(SystemExit):
-        collections.main(["show", "mini", "--lang", "sw", "-n", "-1"])
-    assert "-n: invalid choice: -1" in capsys.readouterr().err
 
 
 def test_a_file_of_another_checksum_is_used_and_named(tmp_path, real, capsys):

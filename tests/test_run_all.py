@@ -53,7 +53,7 @@ def test_plan_prints_every_stage_and_runs_nothing(tmp_path):
         "teacher-s2", *(f"{name}-s2" for name in EACH), *DERIVED]
     assert not (tmp_path / "out").exists() and "prepare mini" in stages["data"]
     for name in ("nmt-s1", "nmt-s2"):                               # rates are chosen once, by the first seed
-        assert f"--tuned {tmp_path}/out/tune-nmt" in stages[name]
+        assert f"--rates {tmp_path}/out/tune-nmt" in stages[name]
     rows = [f"{tmp_path}/out/s{s}/{name}.json" for s in (1, 2) for name in ("answers", "scale", "alignment")]
     assert f"--extra {' '.join(rows)} --" in stages["scores"]
     test = run_all("test", PLAN="1")

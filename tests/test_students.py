@@ -140,7 +140,7 @@ def test_of_a_frozen_encoder_the_projection_alone_is_trained_and_the_rest_is_sha
 
 def test_an_augmented_student_meets_an_augmented_teacher(work, teacher, tmp_path):
     bitexts = {}
-    students.train_one(tmp_path / "s", "sw", "optical", 1e-3, arguments(work, "--augment"), teacher, bitexts,
+    students.train_one(tmp_path / "s", "sw", "optical", arguments(work, "--augment"), teacher, bitexts,
                        lambda student, part: student.save(part))
     (key, bitext), = bitexts.items()
     assert key == ("sw", True, 0, 64, 0.0) and {len(row) for row in bitext.rows} == {32} and not teacher.augment
@@ -229,8 +229,8 @@ def test_titles_find_their_articles_and_without_any_wikiclir_alone_is_left_out(w
 
 def test_the_rate_of_wikiclir_is_chosen_where_there_are_titles(work, tmp_path, monkeypatch):
     asked, titles = [], {"mr"}
-    monkeypatch.setattr(students, "train_one", lambda folder, lang, method, lr, *rest: asked.append(
-        (lang, method, lr)) or {"dev": 0.5})
+    monkeypatch.setattr(students, "train_one", lambda folder, lang, method, own, *rest: asked.append(
+        (lang, method, own.lr)) or {"dev": 0.5})
     monkeypatch.setattr(students, "titled", lambda args, lang: lang in titles)
     monkeypatch.setattr(students, "languages", lambda args: args.langs)
     monkeypatch.setattr(data, "load_manifest", lambda root: {"langs": {"de": {}, "mr": {}, "sw": {}}})
@@ -326,23 +326,35 @@ def test_ours_is_optical_with_switched_questions_as_pairs_and_weights_part_way_b
 def test_tune_chooses_by_dev_and_its_students_are_those_that_train_takes(work, tmp_path):
     methods = ("optical", "mean")
     make("study.students", "tune", *options(work, "--save", "--methods", *methods), "--lr", "1e-4", "1e-2",
-         "--out", tmp_path / "tune")
+         "--steps", 2, 3, "--out", tmp_path / "tune")
     for method in methods:
         found = json.loads((tmp_path / "tune" / f"lr.{method}.json").read_text())
-        dones = {lr: json.loads((tmp_path / "tune" / f"sw.{method}.{lr}" / "done.json").read_text())
-                 for lr in ("0.0001", "0.01")}
-        assert found["dev"] == {lr: made["dev_map"] for lr, made in dones.items()} and found["steps"] == 2
-        assert found["chosen"] == float(max(dones, key=lambda lr: (found["dev"][lr], -float(lr))))
+        assert list(found["dev"]) == ["0.0001 2", "0.01 2", f"{found['lr']:g} 3"]
+        for unit, score in found["dev"].items():
+            folder = tmp_path / "tune" / f"sw.{method}.{unit.replace(' ', '.')}.s1"
+            assert score == json.loads((folder / "done.json").read_text())["dev_map"]
+        assert found["dev"][f"{found['lr']:g} {found['steps']}"] == max(found["dev"].values())
     weights = []
     for out, more in (("kept", ["--tuned", tmp_path / "tune"]), ("anew", [])):
-        said = make(*train(work, tmp_path / out, "--save", "--lr", 0, "--rates", tmp_path / "tune", *more))
+        said = make(*train(work, tmp_path / out, "--save", "--lr", 0, "--steps", 0, "--rates", tmp_path / "tune",
+                           *more))
         assert ("dev map" in said) == (out == "anew")
         weights.append([(tmp_path / out / "students" / "sw" / method / "model.safetensors").read_bytes()
                         for method in methods])
     assert weights[0] == weights[1] and weights[0][0] != weights[0][1]
     assert len(runs(tmp_path / "kept")) == 2 and runs(tmp_path / "kept") == runs(tmp_path / "anew")
-    argv = train(work, tmp_path / "other", "--lr", "1e-2", "--steps", 3, "--tuned", tmp_path / "tune")
-    refused(command(*argv), r"tune/sw\.optical\.0\.01/args\.json: was made with steps=2, now it is 3")
+    argv = train(work, tmp_path / "other", "--lr", "1e-2", "--batch", 4, "--tuned", tmp_path / "tune")
+    refused(command(*argv), r"tune/sw\.optical\.0\.01\.2\.s1/args\.json: was made with batch=8, now it is 4")
+
+
+def test_the_rate_then_the_steps_are_the_best_on_average_of_the_languages_of_equals_the_lowest():
+    dev = {("sw", 1e-3, 4): 50, ("mr", 1e-3, 4): 40, ("sw", 2e-3, 4): 54, ("mr", 2e-3, 4): 20,
+           ("sw", 1e-3, 9): 30, ("mr", 1e-3, 9): 60}
+    found = students.choose("nmt", ["sw", "mr"], [2e-3, 1e-3], [9, 4], lambda lang, lr, n: dev.get((lang, lr, n), 0))
+    assert found["lr"] == 1e-3 and found["steps"] == 4 and found["dev"]["0.001 9"] == 45
+    found = students.choose("nmt", ["sw", "mr"], [2e-3, 1e-3], [4, 9], lambda *unit: dev.get(unit, 0))
+    assert found == {"method": "nmt", "lr": 1e-3, "steps": 4, "langs": ["sw", "mr"],
+                     "dev": {"0.002 4": 37, "0.001 4": 45, "0.001 9": 45}}
 
 
 def test_variants_train_and_search_once_and_equal_a_training_with_those_options(work, tmp_path):
