@@ -55,10 +55,10 @@ if [ "$profile" = mini ]; then
     low="sw so tl mr" study=${langs:-sw} mix=${langs:-sw so fi de} jobs=4 tables="1 2 3 4 5 6 7 8 9 10 11"
     translator=${NMT:-bitext} PRECISION=${PRECISION:-float32} MODELS=${MODELS:-32x2 64x2} methods+=(wikiclir)
     alone=(--threads 2) shared=(--threads 1)             # the same numbers on any number of cores
-    pretrain=(--vocab 6000 --hidden 128 --layers 4 --ffn 2 --steps 1500 --batch 128 --lr 1e-3)
+    pretrain=(--vocab 6000 --hidden 96 --layers 3 --ffn 2 --steps 1500 --batch 128 --lr 1e-3)
     teacher=(--dim 128 --query-tokens 32 --doc-tokens 96 --steps 600 --batch 32 --negatives 2 --lr 5e-4)
     student=(--batch 32 --max-tokens 48 --negatives 2)
-    tune_steps=(400 1000) tau=0.03 grid=(3e-4 1e-3 3e-3)         # tau: best on dev of 0.01 to 0.1
+    tune_steps=(400 1000) tau=0.03 grid=(1e-3 3e-3 1e-2)         # tau: best on dev of 0.01 to 0.1
     [ -n "$langs" ] || tune="sw mr"                      # two scripts: what one prefers is not all's choice
     nmt=(--batch 32 --max-tokens 48) nmt_grid=(5e-4 1e-3 2e-3)
     hybrid=(--steps 200 --batch 32 --lr 5e-4)
