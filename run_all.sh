@@ -181,10 +181,10 @@ seed() {     # seed N: everything that a seed changes
     [ -n "$TEACHER" ] || teach teacher "$encoder" "$own"
     train=("${base[@]}" "${shared[@]}" --teacher "$own" --cache "$dir/vectors")
     if [ "$translator" = bitext ]; then
-        from=("${base[@]}" "${shared[@]}" "${nmt[@]}" --encoder "$encoder") items=$all
+        from=("${base[@]}" "${shared[@]}" "${nmt[@]}" --encoder "$encoder")
         [ -n "$first_seed" ] || run nmt-tune nmt tune "${from[@]}" --langs $tune --lr "${nmt_grid[@]}" \
             --steps "${tune_steps[@]}" --out "$out/tune-nmt"
-        from+=(${steps:+--steps "$steps"} --rates "$out/tune-nmt")
+        from+=(${steps:+--steps "$steps"} --rates "$out/tune-nmt") items=$all
         run nmt nmt train "${from[@]}" --langs {} --out "$dir/nmt"
     elif [ "$translator" != none ]; then
         from=(--name "$translator" ${CODES:+--codes $(words $CODES)})
