@@ -18,19 +18,19 @@ kernel K, scalings u and v. All at mass 1; at mass m a plan is m times that.
 (11) solution   P_ij = a_i b_j exp((f_i + g_j - C_ij) / epsilon)                      Cuturi 2013, Lemma 2
 (12) log domain  f_i = -epsilon log sum_j b_j exp((g_j - C_ij) / epsilon), then g likewise, and again
 (13) kernel     K_ij = exp((f_i + g_j - C_ij) / epsilon) at some f and g; u = a / (K v), v = b / (K' u), and
-                again, each goes OMEGA times as far; P = diag(u) K diag(v)   Cuturi 2013, Thibault et al. 2021
+                again, u goes OMEGA times as far; P = diag(u) K diag(v)   Cuturi 2013, Thibault et al. 2021
 (14) Newton     (diag(P 1) - P diag(1 / b) P') d = a - P 1, then u *= exp(d)          Brauer et al. 2017
 """
-import contextlib
 import math
 import threading
 import warnings
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 import torch
 
 LIMIT, RANGE = 40.0, 67.0   # most (C_ij - C_kl) / epsilon for (13), and most |log K|, with room in float32
-OMEGA, PATIENCE = 1.25, 30  # over-relaxation, 1.3 times; passes that a step of (14) must save, 1.5 to 5 times
+OMEGA, PATIENCE = 1.6, 40   # over-relaxation, to 1.5 times; passes that a step of (14) must save, to 11 times
 _lock, _settings = threading.Lock(), []
 _knobs = [(torch.backends.cuda.matmul, "allow_tf32", False)]
 if hasattr(torch.backends.cuda.matmul, "fp32_precision"):  # torch >= 2.9
@@ -47,15 +47,15 @@ class Transport(NamedTuple):
     iterations: torch.Tensor  # (B,) int64, passes of (13); of (12) in `unbalanced` and `ipot`
 
 
-@contextlib.contextmanager
-def _full_precision(device):
+@contextmanager
+def _full_precision(kind):
     """No autocast, TF32 or bfloat16 products. The last thread out restores what the first one in found."""
     with _lock:
         _settings.append([getattr(unit, name) for unit, name, _ in _knobs])
         for knob in _knobs:
             setattr(*knob)
     try:
-        with torch.autocast(device.type, enabled=False):
+        with torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext():
             yield
     finally:
         with _lock:
@@ -69,16 +69,15 @@ def cosine_cost(x, y):
     >>> cosine_cost(torch.tensor([[[3., 0.]]]), torch.tensor([[[0., 1.], [1., 0.], [-5., 0.]]]))
     tensor([[[1., 0., 2.]]])
     """
-    with _full_precision(x.device):
-        x, y = _points(x, y)
-        lengths = (torch.linalg.vector_norm(p, dim=-1, keepdim=True) for p in (x, y))
-        x, y = (p / torch.where(n > 1e-12, n, 1.0) for p, n in zip((x, y), lengths))  # 1: a bounded gradient
+    with _full_precision(x.device.type):
+        x, y = ((p, torch.linalg.vector_norm(p, dim=-1, keepdim=True)) for p in _points(x, y))
+        x, y = (p / torch.where(n > 1e-12, n, 1.0) for p, n in (x, y))  # 1: a bounded gradient
         return 1 - x @ y.mT
 
 
 def sqeuclidean_cost(x, y):
     """Squared Euclidean cost |x_i - y_j|^2, else as `cosine_cost`; between unit vectors twice that cost."""
-    with _full_precision(x.device):
+    with _full_precision(x.device.type):
         x, y = _points(x, y)
         centre = torch.cat([x, y], -2).detach().nan_to_num(0, 0, 0).mean(-2, True)  # (B, 1, H)
         x, y = x - centre, y - centre  # far from the origin the next line would cancel
@@ -124,8 +123,9 @@ def _prepare(cost, a, b, reach=-1.0, balanced=True, **options):
     C = cost.detach() if cost.dtype == torch.float64 else cost.detach().float()
     a, b = a.detach().to(C).unsqueeze(1), b.detach().to(C).unsqueeze(1)
     mass, other = a.sum(2, True), b.sum(2, True)
-    ends = [a.amin(), b.amin(), -(other / mass - 1).abs().amax(), C.amin(), -C.amax()] if B else [a.sum() - 1]
-    if all(x >= least for x, least in zip(torch.stack(ends).tolist(), (0, 0, -0.01, -reach / 1e3, -reach))):
+    ends = [a.amin(), b.amin(), *(other / mass).aminmax(), *C.aminmax()] if B else [a.sum() - 1]
+    ranges = (0, 1e30), (0, 1e30), (0.99, 1e30), (0, 1.01), (-reach / 1e3, reach), (-reach, reach)
+    if all(least <= x <= most for x, (least, most) in zip(torch.stack(ends).tolist(), ranges)):  # NaN is not
         return C, a / mass, b / other, mass, torch.zeros_like(a), None  # the usual case, which is in haste
     void, real = (mass == 0) | (other == 0), (a > 0).mT & (b > 0)  # (B, 1, 1), (B, N, M)
     fair = (a >= 0).all(2, True) & (b >= 0).all(2, True) & (mass + other < math.inf)  # NaN is not
@@ -141,10 +141,11 @@ def _prepare(cost, a, b, reach=-1.0, balanced=True, **options):
     return C, a, b, torch.where(void, 0.0, mass if balanced else 1.0), low, (C - least).amax((1, 2), True)
 
 
-def _report(solver, cost, plan, f, g, a, b, mass, passes, tol, warn, settled=None):
-    """The Transport, its error measured on the plan itself; one warning if a problem fell short."""
-    rows, columns = plan.sum(2).sub_(a.squeeze(1)), plan.sum(1).sub_(b.squeeze(1))
-    error = torch.maximum(rows.abs_().sum(1), columns.abs_().sum(1)).mul_(mass.flatten() > 0)
+def _report(solver, cost, plan, f, g, a, b, mass, passes, tol, warn, settled=None, error=None):
+    """The Transport, its error measured on the plan unless known; one warning if a problem fell short."""
+    if error is None:
+        rows, columns = plan.sum(2).sub_(a.squeeze(1)), plan.sum(1).sub_(b.squeeze(1))
+        error = torch.maximum(rows.abs_().sum(1), columns.abs_().sum(1)).mul_(mass.flatten() > 0)
     passes = passes if torch.is_tensor(passes) else torch.full_like(error, passes, dtype=torch.long)
     converged = error <= tol if settled is None else settled & (error < math.inf)  # a NaN is not
     if warn and not bool(converged.all()):
@@ -157,14 +158,16 @@ def _report(solver, cost, plan, f, g, a, b, mass, passes, tol, warn, settled=Non
 
 class _State(NamedTuple):
     """J problems under way."""
-    number: torch.Tensor   # (J,) place in the caller's batch
     C: torch.Tensor        # (J, N, M)
     a: torch.Tensor        # (J, 1, N)
     b: torch.Tensor        # (J, 1, M)
+    K: torch.Tensor        # (J, N, M) made at f and g
     f: torch.Tensor        # (J, 1, N) 0 on padding
     g: torch.Tensor        # (J, 1, M)
-    epsilon: torch.Tensor  # (J, 1, 1) not yet the one asked for while annealing
-    stale: torch.Tensor    # (J, 1, 1) bool: a pass of (12) is due, at a lower epsilon
+    u: torch.Tensor        # (J, 1, N) 0 on padding
+    v: torch.Tensor        # (J, 1, M)
+    epsilon: torch.Tensor  # (J, 1, 1) or a number; not yet the one asked for while annealing
+    stale: torch.Tensor    # (J, 1, 1) bool: a pass of (12) is due, at a lower epsilon; None: nowhere
 
 
 def sinkhorn(cost, a, b, epsilon=0.1, max_iter=1000, tol=1e-5, check_every=12, init=None, anneal=None,
@@ -174,11 +177,10 @@ def sinkhorn(cost, a, b, epsilon=0.1, max_iter=1000, tol=1e-5, check_every=12, i
     and b (B, M) are >= 0, 0 on padding, of equal masses but for rounding (1%; a's holds). epsilon is in units
     of the cost; 0.1 suits cosine costs. A problem ends at an error, at mass 1, of tol, or after max_iter
     passes; 100 and 1e-4 do for a loss that is a mean. check_every passes the host waits for a GPU to look at
-    the error. init: (f, g) to start from, of an earlier Transport. anneal: factor in (0, 1): epsilon begins
-    at the range of the cost and goes down by it at each look; None: 0.5, for problems out of the range of
-    (13). warn: once, if any ends unconverged. differentiable: the gradient flows through the plan to cost, a
-    and b, exact at a converged plan; else it is constant, see `transport_loss`. No plan depends on its
-    neighbours. ValueError for what makes no problem.
+    the error. init: (f, g) of an earlier Transport. anneal: factor in (0, 1): epsilon begins at the range of
+    the cost and goes down by it at each look; None: 0.5, for problems out of the range of (13). warn: once,
+    if any ends unconverged. differentiable: the gradient flows through the plan to cost, a and b, exact if
+    converged; else none does, see `transport_loss`. No plan depends on its neighbours. Raises: ValueError.
     Two points a side, cost 0 on the diagonal, 1 off it: by (11) P_11 / P_12 = e, P_11 = e / (2 (1 + e)):
     >>> sinkhorn(torch.tensor([[0., 1.], [1., 0.]]), torch.ones(2) / 2, torch.ones(2) / 2, epsilon=1.0).plan
     tensor([[0.3655, 0.1345],
@@ -187,84 +189,96 @@ def sinkhorn(cost, a, b, epsilon=0.1, max_iter=1000, tol=1e-5, check_every=12, i
     factor, usual = 0.5 if anneal is None else anneal, anneal is None and init is None
     C, p, q, mass, f, high = _prepare(cost, a, b, LIMIT * epsilon if usual else -1.0, epsilon=epsilon,
                                       max_iter=max_iter, tol=tol, check_every=check_every, anneal=factor)
-    g, start, stale = torch.zeros_like(q), torch.full_like(mass, epsilon), mass < 0
-    if high is not None:
-        stale = (high > LIMIT * epsilon) | (not usual)
-        start = (stale * high / factor * (init is None or anneal is not None)).clamp(min=epsilon)
+    g, near, hot = torch.zeros_like(q), high is None, init is None or anneal is not None
+    stale = None if near else (high > LIMIT * epsilon) | (not usual)
+    start = epsilon if near else (stale * high / factor * hot).clamp(min=epsilon)
     if init is not None:
         if any(t.shape != m.shape or not bool(t.isfinite().all()) for t, m in zip(init, (a, b))):
             raise ValueError("init must be finite potentials (f, g) of the shapes of a and b")
         g = torch.where(q > 0, init[1].detach().to(q).view_as(q), 0.0)  # a pass of (12) makes f of it
-    s = _State(torch.arange(len(p), device=C.device), C, p, q, f, g, start, stale)
-    with _full_precision(C.device):
-        found = _run(s, high is not None, epsilon, int(max_iter), 0.95 * tol, int(check_every), factor)
-    found = _report("sinkhorn", cost, *found[:3], p, q, mass, found[3], tol, warn)
+    with _full_precision(C.device.type):
+        s = _State(C, p, q, (C * (-1 / epsilon)).exp_() if near else None, f, g, p, q, start, stale)  # line 1
+        P, f, g, passes, error = _run(s, near, epsilon, int(max_iter), 0.95 * tol, int(check_every), factor)
+    found = _report("sinkhorn", cost, P, f, g, p, q, mass, passes.flatten(), tol, warn, None, error.flatten())
     return found._replace(plan=_implicit(found.plan, cost, a, b, epsilon)) if differentiable else found
 
 
-def _run(s, any_stale, epsilon, max_iter, tol, check_every, factor):
-    """P, f, g, passes of all: Cuturi 2013, Alg. 1 (its r, c, M, lambda: a, b, C, 1 / epsilon), from s on."""
-    ended, passes = [], 0
+def _run(s, near, epsilon, max_iter, tol, check_every, factor):
+    """P, f, g, passes, error: Cuturi 2013, Alg. 1 (its r, c, M, lambda: a, b, C, 1 / epsilon); near: one K"""
+    found, number, half, passes, any_stale, masses = None, None, None, 0, not near, (s.a, s.b)
     while True:
-        steps, first = min(check_every, max_iter - passes), passes == 0 and not any_stale
+        steps = min(check_every, max_iter - passes)
         passes += steps
-        if any_stale:  # the last block is at the epsilon asked for
-            lower = (s.epsilon * (factor if passes < max_iter else 0)).clamp(min=epsilon)
-            f, g = _log_pass(s.C, s.g, s.a, s.b, lower)
-            f, g = torch.where(s.stale & (s.a > 0), f, s.f), torch.where(s.stale & (s.b > 0), g, s.g)
-            s = s._replace(epsilon=torch.where(s.stale, lower, s.epsilon), f=f, g=g)
-        S = s.C * (-1 / epsilon) if first else (s.g - s.C).add_(s.f.mT).div_(s.epsilon)  # (J, N, M)
-        K = S.clamp_(-RANGE, RANGE).exp_()                                    # line 1
-        L = K if K.shape[1:].numel() >= 400 else K.mT.contiguous().mT         # as torch sums it sooner
-        a, b, u, v, rows = s.a, s.b, s.a, s.b, torch.bmm(s.b, KT := K.mT)     # line 2, here for v
+        if not near:  # the last block is at the epsilon asked for
+            s = _rebuilt(s, (s.epsilon * (factor if passes < max_iter else 0)).clamp(min=epsilon), any_stale)
+        a, b, K, u, v, rows = s.a, s.b, s.K, s.u, s.v, torch.bmm(s.v, KT := s.K.mT)  # line 2, here for v
+        L = K if K.shape[1:].numel() >= 400 else KT.contiguous().mT           # as torch sums it sooner
         for step in range(steps):                                             # line 4: while u changes
-            if step == steps // 2:
-                half = u * rows
-            relaxed = passes > steps and step not in (steps // 2 - 1, steps - 1)  # not where it is measured
+            half = (u, rows) if step == steps // 2 else half
             new = a / rows                                                    # line 5: a / (K v), or 0
-            u = u.lerp(new, OMEGA).relu_() if relaxed else new
-            new = b / torch.bmm(u, L)                                         # line 7: b / (K' u)
-            v = v.lerp(new, OMEGA).relu_() if relaxed else new
+            u = new if passes == steps else new.lerp_(u, 1 - OMEGA).relu_()   # (13), after a first look
+            v = b / torch.bmm(u, L)                                           # line 7: b / (K' u)
             rows = torch.bmm(v, KT)
-        error = (u * rows).sub_(a).abs_().sum(2, True)  # (J, 1, 1)
-        cold = s.epsilon <= epsilon * (1 + 1e-6)
-        done = (error <= tol) & cold
+        error = (u * rows).sub_(a).abs_().sum(2, True)  # (J, 1, 1) of the rows; v makes the columns right
+        done = error <= tol if near else (error <= tol) & (s.epsilon <= epsilon * (1 + 1e-6))
         left = len(done) - int(done.sum()) if passes < max_iter else 0  # the host waits
         if left:
-            s = s._replace(stale=~done & ~(cold & (error < math.inf)))
-            rate = (error / half.sub_(a).abs_().sum(2, True)) ** (1 / (steps - steps // 2))
-            slow = (error * rate**PATIENCE > tol) & ~(done | s.stale)
-            any_stale, any_slow = torch.stack([s.stale.any(), slow.any()]).tolist()
-            if any_slow:
-                j = slow.flatten().nonzero().flatten()
+            before = torch.mul(*half).sub_(a).abs_().sum(2, True).add_(1e-30)  # for no 0 / 0
+            later = error * (error / before).clamp_(max=1) ** (PATIENCE / (steps - steps // 2))
+            any_stale, worst = False, float(later.amax()) if near else math.inf
+            if not worst < math.inf:  # some are on their way, or lost: NaN
+                near, calm = False, (error < math.inf) & (s.epsilon <= epsilon * (1 + 1e-6))
+                s = s._replace(stale=~calm, epsilon=s.epsilon + torch.zeros_like(error))
+                later = torch.where(calm, later, 0.0)
+                any_stale, worst = torch.stack([s.stale.any().to(later), later.amax()]).tolist()
+            if worst > tol:
+                j = (later > tol).flatten().nonzero().flatten()
                 u[j], v[j] = _newton(K[j], a[j], b[j], u[j], v[j])
-        s = s._replace(**{name: (w / m).log_().nan_to_num_(0, LIMIT / 2, -LIMIT / 2).mul_(s.epsilon).add_(p)
-                          for name, w, m, p in (("f", u, a, s.f), ("g", v, b, s.g))})
-        if left < max(1, len(done)):
-            out = s.f, s.g, K, u, v, s.number
+        s = s._replace(u=u, v=v)
+        if left < max(1, len(done)):  # some are done: all are noted as they stand, those left once more
+            now = u, v, torch.full_like(error, passes, dtype=torch.long), error, K, s.f, s.g
+            for whole, part in zip(found or (), now[:4] if near else now):
+                whole.index_copy_(0, number, part)
+            found = found or now
             if left:
-                j, rest = (m.flatten().nonzero().flatten() for m in (done, ~done))
-                out, s = [t[j] for t in out], _State(*(t[rest] for t in s))
-            ended.append((*out, torch.full_like(out[-1], passes)))
+                rest = (~done).flatten().nonzero().flatten()
+                number = rest if number is None else number[rest]  # (J,) places in the batch
+                s = _State(*(t.index_select(0, rest) if torch.is_tensor(t) else t for t in s))
         if not left:
-            f, g, K, u, v, number, passes = map(torch.cat, zip(*ended)) if len(ended) > 1 else ended[0]
-            found = (K * u.mT).mul_(v), f, g, passes
-            return [t[number.argsort()] for t in found] if len(ended) > 1 else found
+            u, v, n, error, K, *fg = found
+            return K.mul_(u.mT).mul_(v), *(_potential(*t, epsilon) for t in zip(fg, (u, v), masses)), n, error
+
+
+def _potential(f, u, a, epsilon):
+    """f (J, 1, N) with u taken in, or g with v."""
+    return (u / a).log_().nan_to_num_(0, LIMIT / 2, -LIMIT / 2).mul_(epsilon).add_(f)
+
+
+def _rebuilt(s, lower, any_stale):
+    """The state with a kernel at its present potentials, of a pass (12) at a lower epsilon where stale."""
+    f, g = was = [_potential(*t, s.epsilon) for t in ((s.f, s.u, s.a), (s.g, s.v, s.b))]
+    if any_stale:
+        new = _log_pass(s.C, g, s.a, s.b, lower)
+        f, g = (torch.where(s.stale & (m > 0), *t) for m, *t in zip((s.a, s.b), new, was))
+        s = s._replace(epsilon=torch.where(s.stale, lower, s.epsilon))
+    K = (g - s.C).add_(f.mT).div_(s.epsilon).clamp_(-RANGE, RANGE).exp_()     # (J, N, M)
+    return s._replace(f=f, g=g, K=K, u=s.a, v=s.b)
 
 
 def _newton(K, a, b, u, v):
-    """u and v after a step (14), on the smaller side: 1, 0.3, 0.1 or 0 of it, as leaves the least error."""
+    """u and v after a step (14), on the smaller side: 1, 0.3 or 0.1 of it, the first to lower the error."""
     if a.shape[2] > b.shape[2]:
         return _newton(K.mT, b, a, v, u)[::-1]
     start, v = u, b / torch.bmm(u, K)
-    P = K * u.mT * v
-    rest = a - P.sum(2).unsqueeze(1)
-    step, least = _laplace(P, a, b, rest).clamp(-16, 16).to(u), rest.abs().sum(2, True)
+    rest = a - (P := K * u.mT * v).sum(2).unsqueeze(1)
+    step, least, worse = _laplace(P, a, b, rest).clamp(-16, 16).to(u), rest.abs().sum(2, True), True
     for part in (1.0, 0.3, 0.1):
         new_u = start * (part * step).exp()
         new_v = b / torch.bmm(new_u, K)
-        error = (new_u * torch.bmm(new_v, K.mT) - a).abs().sum(2, True)
-        u, v, least = (torch.where(error < least, *t) for t in ((new_u, u), (new_v, v), (error, least)))
+        better = ((new_u * torch.bmm(new_v, K.mT) - a).abs().sum(2, True) < least) & worse
+        u, v, worse = torch.where(better, new_u, u), torch.where(better, new_v, v), ~better & worse
+        if not bool(worse.any()):
+            break
     return u, v
 
 
@@ -333,7 +347,7 @@ def unbalanced(cost, a, b, epsilon=0.1, rho=1.0, max_iter=1000, tol=1e-5, warn=T
     """(5) with + rho KL(P 1 | a) + rho KL(P' 1 | b) for constraints (Chizat et al. 2018): (12), f and g times
     rho / (rho + epsilon). Masses may differ. Converged, whatever `error`: f, g move tol * epsilon at most."""
     C, a, b, mass, *_ = _prepare(cost, a, b, -1, False, epsilon=epsilon, rho=rho, max_iter=max_iter, tol=tol)
-    f, g, passes, moving = torch.zeros_like(a), torch.zeros_like(b), torch.zeros_like(mass), mass >= 0
+    f, g, passes, moving = torch.zeros_like(a), torch.zeros_like(b), 0 * mass.long(), mass >= 0
     for step in range(int(max_iter)):
         old, passes = torch.cat([f, g], 2), passes + moving
         f, g = (torch.where(moving & (m > 0), new, was) for m, new, was in zip(
@@ -342,8 +356,7 @@ def unbalanced(cost, a, b, epsilon=0.1, rho=1.0, max_iter=1000, tol=1e-5, warn=T
         if step % 10 == 9 and not bool(moving.any()):
             break
     P = a.mT * b * ((f.mT + g - C) / epsilon).exp()
-    return _report("unbalanced", cost, P, f, g, a, b, mass, passes.long().flatten(), tol,
-                   warn, ~moving.flatten())
+    return _report("unbalanced", cost, P, f, g, a, b, mass, passes.view(-1), tol, warn, ~moving.view(-1))
 
 
 def exact(cost, a, b, tol=1e-5, warn=True):

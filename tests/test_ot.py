@@ -397,7 +397,7 @@ def test_12_converged_problems_stop_costing(monkeypatch):
     C, a, b = problem(B=64, N=32, M=32, near=0.1)
     C[1:] *= 0.1  # one that takes long among many that do not
     seen, state = [], ot._State
-    monkeypatch.setattr(ot, "_State", lambda *fields: (seen.append(len(fields[0])), state(*fields))[1])
+    monkeypatch.setattr(ot, "_State", lambda *fields: (seen.append(len(fields[1])), state(*fields))[1])
     t = ot.sinkhorn(C, a, b)
     assert seen[0] == 64 and seen[-1] == 1 and t.iterations[0] > t.iterations[1:].max()
 
@@ -636,6 +636,16 @@ def test_newton_steps_do_not_go_round_in_circles():
     C = torch.tensor([[[.377, .334, .626, .529], [.544, .479, .512, .646], [.858, .384, .855, .196]]])
     t = ot.sinkhorn(C, torch.full((1, 3), 1 / 3), torch.full((1, 4), .25), .02)
     assert t.converged.all() and t.iterations <= 60
+
+
+def test_costs_within_range_are_solved_with_one_kernel(monkeypatch):
+    monkeypatch.delattr(ot, "_rebuilt")
+    x, y, x_mask, y_mask = ragged()  # one point a side: no error at either look, whose ratio is no rate
+    a, b = ot.uniform_marginal(x_mask), ot.uniform_marginal(y_mask)
+    t = ot.sinkhorn(ot.cosine_cost(x, y), a, b, 0.06)
+    assert t.converged.all() and t.iterations[0] == 12 < t.iterations.max()
+    rows, columns = (t.plan.double().sum(i) - m.double() for i, m in ((2, a), (1, b)))
+    assert torch.allclose(t.error.double(), torch.maximum(rows.abs().sum(1), columns.abs().sum(1)), atol=3e-7)
 
 
 def test_no_plan_with_nan_is_called_converged():
