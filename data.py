@@ -10,19 +10,8 @@
 Text is UTF-8 and Unicode NFC, white space is collapsed to single spaces, and "\\n" alone ends a line. Files
 are read as streams, plain or packed; what is malformed is a ValueError that names file:line.
 
-A collection is a folder of such files and collection.json, the manifest; [what may be absent is in brackets]:
-
-    profile, seed, version   "mini", "headlines" or your own; of what was drawn by chance; 1
-    langs     {lang: {name, family, class: "low" or "high", bitext: where it is from, pairs: how many to train
-              on, train, dev: bitext files, train_links, dev_links: their word links or null,
-              [wiki: {docs, queries, triples}, Wikipedia's titles and their English articles],
-              [translations: the training queries], [parallel: {docs, queries}, the training texts]}}
-    train     {docs, queries, triples, dev_queries, [dev_docs], dev_qrels}: the teacher's, English
-    docs      {name: corpus}
-    tests     [{set, lang, name, class, docs: a name in docs, [measure], queries, [english: the same queries],
-              qrels}, ...]; [monolingual, retrieval]: more such lists, of tables 8 and 9
-    pretrain  a file of sentences, one a line, or null
-    counts    [{source, read, kept, skipped: {why: n}, [note]}, ...]; sha256: {file: checksum} of all but this
+A collection is a folder of such files and collection.json, the manifest; its keys stand in SHAPE, and
+examples/own/README.md says what each is.
 
 Needs: the standard library. Imports nothing else from this repository. Check: python -m doctest data.py
 """
@@ -51,8 +40,15 @@ CLEAN = dict.fromkeys([*range(32), *range(127, 160)], " ") | {0xFEFF: None}
 CLEAN |= dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
 XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 NO_TEXT = ("bpt", "ept", "it", "ph", "ut", "note")         # in a unit of TMX: inline codes, remarks
-NEEDED = {"langs": "pairs train dev", "tests": "set lang docs queries"}                   # of a manifest
 TESTS, PARTS = ("tests", "monolingual", "retrieval"), ("queries", "english", "qrels")     # of test sets
+# Of collection.json: {"key key?": kind of value}; "key?" may be absent or null, "*" is any key; [of each]
+KINDS, CLASS = {str: "a text", int: "a whole number", dict: "an object", list: "a list"}, ("low", "high")
+TEST = {"set lang name docs queries english? qrels measure?": str, "class": CLASS}
+SHAPE = {
+    "version": (1,), "seed": int, "profile? pretrain?": str, "tests monolingual? retrieval?": [TEST],
+    "langs": {"*": {"name family? bitext? train dev train_links? dev_links? translations?": str, "pairs": int,
+                    "class": CLASS, "wiki?": {"docs queries triples": str}, "parallel?": {"*": str}}},
+    "train?": {"docs queries triples dev_queries dev_docs? dev_qrels": str}, "docs": {"*": str}}
 
 
 def clean(text):
@@ -145,13 +141,12 @@ def json_lines(path):
 def aligned(*paths, members=None):
     """Yield the n-th lines, cleaned, of files, or of their members, that must have as many lines."""
     members = members or [""] * len(paths)
-    streams, number = [lines(*p) for p in zip(paths, members)], 0
-    for rows in itertools.zip_longest(*streams):
+    streams = [lines(*p) for p in zip(paths, members)]
+    for number, rows in enumerate(itertools.zip_longest(*streams)):
         if None in rows:
             counts = [number + (row is not None) + sum(1 for _ in rest) for row, rest in zip(rows, streams)]
             told = [f"{f'{p} {m}'.strip()} has {n} lines" for p, m, n in zip(paths, members, counts)]
             raise ValueError(f"not aligned: {', '.join(told)}; they must have as many lines as each other")
-        number += 1
         yield tuple(clean(text) for _, text in rows)
 
 
@@ -225,21 +220,30 @@ def read_triples(path):
 
 
 def load_manifest(folder):
-    """collection.json as a dict. Raises: ValueError where it is missing, damaged, or lacks what is needed."""
+    """collection.json as a dict. Raises: ValueError that names the file, the key, and what is expected."""
     path = Path(folder) / "collection.json"
     if not path.is_file():
         raise ValueError(f"{path}: no such file; python -m study.collections prepare PROFILE --out {folder}")
-    manifest = read_json(path)
-    try:
-        parts = {"langs": manifest["langs"].values(), "tests": manifest.get("tests", ())}
-        lost = ["version: 1"] * (manifest["version"] != 1) + [f"{kind}: {key}" for kind in parts
-                for row in parts[kind] for key in NEEDED[kind].split() if key not in row]
-        lost = lost or [f"docs: {t['docs']}" for t in parts["tests"] if t["docs"] not in manifest["docs"]]
-    except (KeyError, TypeError, AttributeError) as e:
-        lost = [str(e)]
-    if lost:
-        raise ValueError(f"{path}: damaged, {lost[0]} is lacking; data.py says what belongs there")
+    manifest = {"train": None, "pretrain": None} | _expect(read_json(path), SHAPE, f"{path}: ")
+    for i, test in enumerate(manifest["tests"]):
+        _expect(test["docs"], tuple(manifest["docs"]), f"{path}: tests[{i}].docs")
     return manifest
+
+
+def _expect(value, shape, where):
+    """The value, of JSON. Raises: ValueError where it, or what is in it, has not the shape, see SHAPE."""
+    if isinstance(shape, dict) and isinstance(value, dict):
+        for key, inner in ((key, inner) for keys, inner in shape.items() for key in keys.split()):
+            for name in value if key == "*" else [key.rstrip("?")]:
+                if key[-1] != "?" or value.get(name) is not None:
+                    _expect(value.get(name), inner, f"{where}{name}.")
+    elif isinstance(shape, list) and isinstance(value, list):
+        for i, each in enumerate(value):
+            _expect(each, shape[0], f"{where.rstrip('.')}[{i}].")
+    elif not (value in shape if isinstance(shape, tuple) else type(value) is shape):
+        told = KINDS.get(shape if isinstance(shape, type) else type(shape)) or " or ".join(map(repr, shape))
+        raise ValueError(f"{where.rstrip('.: ')}: expected {told}, got {json.dumps(value)[:60]}")
+    return value
 
 
 def language(folder, lang):
@@ -252,12 +256,13 @@ def language(folder, lang):
 
 def validate(c):
     """Raise ValueError where a collection, as write_collection takes it, contradicts itself."""
-    train = c["train"]
-    for qid, positive, negatives in train["triples"]:
+    train = c["train"] or {}
+    for qid, positive, negatives in train.get("triples", ()):
         if qid not in train["queries"] or not train["docs"].keys() >= {positive, *negatives}:
             raise ValueError(f"the training triple of {qid} names an unknown query or document")
-    sets = [("dev", train["dev_queries"], train["dev_qrels"], train.get("dev_docs", train["docs"]))] + [
-        (t["set"], t["queries"], t["qrels"], c["docs"][t["docs"]]) for kind in TESTS for t in c.get(kind, ())]
+    dev = train and [("dev", train["dev_queries"], train["dev_qrels"], train.get("dev_docs", train["docs"]))]
+    sets = [*dev, *((t["set"], t["queries"], t["qrels"], c["docs"][t["docs"]])
+                    for kind in TESTS for t in c.get(kind, ()))]
     for name, queries, qrels, docs in sets:
         found = {q: [d for d, grade in row.items() if grade > 0] for q, row in qrels.items()}
         lost = [q for q, wanted in found.items() if wanted and docs.keys().isdisjoint(wanted)]
@@ -265,10 +270,9 @@ def validate(c):
             raise ValueError(f"{name}: no document relevant to {lost[:3]}, {len(lost)} in all, is there")
         if not any(found.values()) or not queries.keys() >= found.keys():
             raise ValueError(f"{name}: nothing is relevant, or something to an unknown query")
-    for lang, parts in c["bitext"].items():
-        for part in ("train", "dev"):
-            if not parts[part] or len(parts.get(part + "_links") or parts[part]) != len(parts[part]):
-                raise ValueError(f"{lang} {part}: no sentence pairs, or links that do not fit them")
+    for (lang, parts), part in itertools.product(c["bitext"].items(), ("train", "dev")):
+        if not parts[part] or len(parts.get(part + "_links") or parts[part]) != len(parts[part]):
+            raise ValueError(f"{lang} {part}: no sentence pairs, or links that do not fit them")
 
 
 def write_collection(c, folder):
@@ -337,7 +341,7 @@ def _manifest(c, put):
     return {
         "profile": c["profile"], "seed": c["seed"], "version": 1, "langs": langs,
         "pretrain": c.get("pretrain") and put("pretrain.txt", ([clean(text)] for text in c["pretrain"])),
-        "train": {part: texts(f"train/{part}.tsv", train[part]) for part in ("docs", "queries")} | {
+        "train": train and {part: texts(f"train/{part}.tsv", train[part]) for part in ("docs", "queries")} | {
             "triples": put("train/triples.tsv", ((q, pos, *neg) for q, pos, neg in train["triples"])),
             "dev_queries": texts("train/dev.queries.tsv", train["dev_queries"]),
             **{part: texts("train/dev.docs.tsv", train[part]) for part in train if part == "dev_docs"},

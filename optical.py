@@ -4,7 +4,7 @@
 Huang, Yu, Allan: "Improving Cross-lingual Information Retrieval on Low-Resource Languages via Optimal
 Transport Distillation", WSDM 2023, arXiv 2301.12566. Read top to bottom, beside the paper: text -> token
 vectors (Encoder) -> their score (maxsim) -> a training loop (fit) -> an English retriever (train_teacher) ->
-four losses on sentence pairs (OBJECTIVES) -> its student in another language (distil) -> search.
+four losses on sentence pairs (OBJECTIVES) -> its student in another language (distil) -> search, word links.
 
 Letters: B sentence pairs, Q queries, D documents, N teacher (or query) tokens, M student tokens, L document
 tokens, H dimensions. t_i is a teacher vector of the English sentence e, s_j a student vector of its
@@ -25,10 +25,14 @@ and a number: where this differs from the paper, see the README.
 """
 import argparse
 import copy
+import html
 import json
 import os
 import resource
+import shutil
+import string
 import sys
+import textwrap
 import time
 from functools import cache, partial
 from pathlib import Path
@@ -48,6 +52,9 @@ import evaluate
 import ot
 
 WEIGHTS, SETTINGS = "model.safetensors", "config_sentence_transformers.json"      # files of an Encoder
+FIND = partial(transformers.utils.cached_file, _raise_exceptions_for_missing_entries=False,
+               _raise_exceptions_for_connection_errors=False)                    # None: there is no such file
+PREFIXES = "query_prefix", "document_prefix"
 
 
 # --------------------------------------------------------------------------------------- 1. Encoder
@@ -55,10 +62,11 @@ class Encoder(nn.Module):
     """Texts to token vectors of unit length, equation (1): a Hugging Face encoder, a marker, a projection.
 
     A query starts with [CLS] [query marker], a document with [CLS] [document marker]. A decoder will do too.
-    A backbone in bfloat16 is frozen: the projection alone is trained.
+    A backbone in bfloat16 is frozen: the projection alone is trained. own: settings of others, by late().
     """
 
-    def __init__(self, backbone, tokenizer, dim=128, query_tokens=32, doc_tokens=180, augment=False):
+    def __init__(self, backbone, tokenizer, dim=128, query_tokens=32, doc_tokens=180, augment=False,
+                 own=None):
         super().__init__()
         if augment and tokenizer.mask_token_id is None:
             raise ValueError("the tokenizer has no mask token to fill queries up with; leave augment out")
@@ -73,14 +81,18 @@ class Encoder(nn.Module):
         for module in backbone.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0                         # DEVIATION 4: attention with dropout is slow on a CPU
-        self.markers = self._markers()
+        self.own = own = own or self._markers() | {"skiplist_words": [], "attend_to_expansion_tokens": True}
+        ids, names = tokenizer.convert_tokens_to_ids, zip(("query", "doc"), map(own.get, PREFIXES))
+        self.markers = {kind: ids(name) if name else None for kind, name in names}
+        self.skip = {"query": [], "doc": ids(own["skiplist_words"])}       # tokens that are read and not kept
         first = tokenizer("")["input_ids"][:1]         # of a decoder, often nothing or its end token alone
-        self.at = int(first in ([tokenizer.cls_token_id], [tokenizer.bos_token_id]))      # a marker's place
+        # A marker's place: after the sentence start, if there is one; in PyLate always second.
+        self.at = int("__version__" in own or first in ([tokenizer.cls_token_id], [tokenizer.bos_token_id]))
         self.bf16 = False                # bfloat16 inside the backbone; vectors and scores stay float32
         self.attention = backbone.config._attn_implementation
 
     def _markers(self):
-        """Ids of the markers: unused tokens (BERT), else new ones (XLM-R) that begin as the first token."""
+        """Names of the markers: unused tokens (BERT), else new ones (XLM-R) that begin as the first token."""
         tokenizer, names = self.tokenizer, ["[unused0]", "[unused1]"]
         if not set(names) <= set(tokenizer.get_vocab()):
             names = ["[Q]", "[D]"]
@@ -88,7 +100,7 @@ class Encoder(nn.Module):
                 table = self.backbone.resize_token_embeddings(len(tokenizer), mean_resizing=False).weight.data
                 start = tokenizer.bos_token_id if tokenizer.cls_token_id is None else tokenizer.cls_token_id
                 table[tokenizer.convert_tokens_to_ids(names)] = table[start or 0].clone()
-        return dict(zip(("query", "doc"), tokenizer.convert_tokens_to_ids(names)))
+        return dict(zip(PREFIXES, names), prompts={})
 
     def train(self, mode=True):
         """As in torch. N.B. fused attention is slow backward in bfloat16 on a CPU: 32 ms, eager 3 ms."""
@@ -102,23 +114,29 @@ class Encoder(nn.Module):
         With augment a query is filled up with mask tokens, which then count as real ones (ColBERT).
         """
         limit = max_tokens or (self.query_tokens if kind == "query" else self.doc_tokens)
-        ids = self.tokenizer(list(texts), truncation=True, max_length=limit - 1, verbose=False)["input_ids"]
-        rows = [row[:self.at] + [self.markers[kind]] + row[self.at:] for row in ids]
+        marker = [self.markers[kind]] * (self.markers[kind] is not None)
+        prompt = self.own["prompts"].get("query" if kind == "query" else "document") or ""
+        ids = self.tokenizer([prompt + text for text in texts], truncation=True, verbose=False,
+                             max_length=limit - len(marker))["input_ids"]
+        rows = [row[:self.at] + marker + row[self.at:] for row in ids]
         if kind == "query" and self.augment:
             rows = [row + [self.tokenizer.mask_token_id] * (self.query_tokens - len(row)) for row in rows]
         return [np.array(row, dtype=np.int32) for row in rows]
 
-    def project(self, rows):
+    def project(self, rows, kind="query"):
         """Arrays of token ids -> W h of equation (1), (B, L, H) float32, of any length; mask (B, L) bool."""
         ids, mask = pad(rows, self.projection.weight.device, self.tokenizer.pad_token_id or 0)
+        every = kind == "doc" or self.own["attend_to_expansion_tokens"] or not self.augment
+        read = mask if every else mask & (ids != self.tokenizer.mask_token_id)
         learns = torch.is_grad_enabled() and not self.frozen
         with torch.set_grad_enabled(learns), torch.autocast(ids.device.type, torch.bfloat16, self.bf16):
-            h = self.backbone(input_ids=ids.long(), attention_mask=mask.long()).last_hidden_state
+            h = self.backbone(input_ids=ids.long(), attention_mask=read.long()).last_hidden_state
+        mask = mask & ~torch.isin(ids, ids.new_tensor(self.skip[kind]))
         return self.projection(h.float()), mask                                  # (B, L, hidden) -> (B, L, H)
 
     def forward(self, texts, kind="query"):
         """Texts, or arrays of token ids -> vectors (B, L, H) float32 of unit length, mask (B, L) bool."""
-        raw, mask = self.project(self.tokens(texts, kind) if isinstance(texts[0], str) else texts)
+        raw, mask = self.project(self.tokens(texts, kind) if isinstance(texts[0], str) else texts, kind)
         return F.normalize(raw, dim=-1), mask
 
     def save(self, folder):
@@ -128,7 +146,6 @@ class Encoder(nn.Module):
         self.tokenizer.save_pretrained(folder)
         dense.mkdir(exist_ok=True)
         save_file({"linear.weight": self.projection.weight.detach().cpu().contiguous()}, dense / WEIGHTS)
-        query, doc = self.tokenizer.convert_ids_to_tokens([self.markers["query"], self.markers["doc"]])
         kinds = "sentence_transformers.models.Transformer", "pylate.models.Dense.Dense"
         for path, value in (
                 (dense / "config.json", {
@@ -137,40 +154,37 @@ class Encoder(nn.Module):
                 (folder / "modules.json", [{"idx": i, "name": str(i), "path": part, "type": kinds[i]}
                                            for i, part in enumerate(("", dense.name))]),
                 (folder / SETTINGS, {
-                    "query_prefix": query, "document_prefix": doc, "similarity_fn_name": "MaxSim",
-                    "query_length": self.query_tokens, "document_length": self.doc_tokens,
-                    "skiplist_words": [], "do_query_expansion": self.augment,
-                    "attend_to_expansion_tokens": True})):
+                    **self.own, "similarity_fn_name": "MaxSim", "query_length": self.query_tokens,
+                    "document_length": self.doc_tokens, "do_query_expansion": self.augment})):
             evaluate.write_text(path, json.dumps(value, indent=1) + "\n")
 
     @classmethod
     def load(cls, name, dim=128, query_tokens=32, doc_tokens=180, augment=False, freeze=False, device="cpu",
              bf16=False):
-        """A folder written by save(), with its settings, or a Hugging Face encoder with those given.
+        """A ColBERT by save(), PyLate, sentence-transformers or Stanford, with its own settings, or any other
+        Hugging Face encoder with those given. Raises: ValueError for a setting that it cannot follow.
 
         dim 0: the encoder's own width. freeze: the backbone stays as it is, in bfloat16. bf16: compute so.
         """
-        folder, dense = Path(name), Path(name) / "1_Dense" / WEIGHTS
-        saved = dense.exists()
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
             config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
-            freeze = freeze or saved and config.dtype == torch.bfloat16
+            freeze = freeze or config.dtype == torch.bfloat16 and FIND(name, "1_Dense/config.json")
             bare = {"add_pooling_layer": False} if config.model_type in ("bert", "xlm-roberta") else {}
-            backbone = transformers.AutoModel.from_pretrained(
-                name, trust_remote_code=False, dtype=torch.bfloat16 if freeze else torch.float32, **bare)
-            weight = load_file(dense)["linear.weight"] if saved else None
+            backbone, report = transformers.AutoModel.from_pretrained(
+                name, trust_remote_code=False, dtype=torch.bfloat16 if freeze else torch.float32,
+                output_loading_info=True, **bare)
+            own = late(name, tokenizer, config, "linear.weight" in report["unexpected_keys"])
         except (OSError, KeyError, ValueError, SafetensorError) as error:
             first = str(error).strip().splitlines()[0]
             raise ValueError(f"{name}: no encoder there ({first}); give a Hugging Face name, or a folder "
                              f"with config.json and {WEIGHTS}") from None
-        if saved:
-            own = data.read_json(folder / SETTINGS)
-            dim, query_tokens, doc_tokens = weight.shape[0], own["query_length"], own["document_length"]
-            augment = own["do_query_expansion"]
-        encoder = cls(backbone, tokenizer, dim or config.hidden_size, query_tokens, doc_tokens, augment)
-        if saved:
-            encoder.projection.weight.data.copy_(weight)
+        if not own:
+            encoder = cls(backbone, tokenizer, dim or config.hidden_size, query_tokens, doc_tokens, augment)
+        else:
+            sizes, weight = (own["query_length"], own["document_length"]), own.pop("weight")
+            encoder = cls(backbone, tokenizer, len(weight), *sizes, own["do_query_expansion"], own)
+            encoder.projection.load_state_dict({"weight": weight})
         encoder.bf16 = bf16
         return encoder.to(device).eval()
 
@@ -213,11 +227,12 @@ class Vectors:
         """Encode `texts`, {id: text} or a list, as `kind`, "query" or "doc"."""
         texts = texts if isinstance(texts, dict) else {str(i): text for i, text in enumerate(texts)}
         rows = encoder.tokens(texts.values(), kind, max_tokens)
-        offsets = np.cumsum([0, *map(len, rows)])                                # (texts + 1,)
+        lengths = [len(row) - np.isin(row, encoder.skip[kind]).sum() for row in rows]
+        offsets = np.cumsum([0, *lengths])                                       # (texts + 1,)
         flat, norms = np.empty((offsets[-1], encoder.dim), np.float16), np.empty(offsets[-1], np.float32)
         encoder.eval()
         for index in tqdm(token_batches(np.diff(offsets), batch_tokens), disable=None, desc="encode"):
-            raw, mask = encoder.project([rows[i] for i in index])                # (B, L, H), (B, L)
+            raw, mask = encoder.project([rows[i] for i in index], kind)          # (B, L, H), (B, L)
             own = np.concatenate([np.arange(offsets[i], offsets[i + 1]) for i in index])
             flat[own] = on_grid(F.normalize(raw, dim=-1)).half()[mask].cpu().numpy()
             norms[own] = raw.norm(dim=-1)[mask].cpu().numpy()
@@ -297,7 +312,8 @@ def fit(model, batches, loss_of, folder=None, lr=1e-3, warmup=0.1, weight_decay=
     os.makedirs(folder or ".", exist_ok=True)
     start, before, lines = resume(folder, model, optimizer, name)
     model.train()
-    began, saved, tokens = time.monotonic(), time.monotonic(), 0
+    began = saved = told = time.monotonic()
+    tokens = 0
     bar = tqdm(batches[start:], total=len(batches), initial=start, disable=None, desc=name)
     with open(Path(folder) / "train.jsonl" if folder else os.devnull, "w") as log:
         log.writelines(lines)
@@ -324,6 +340,9 @@ def fit(model, batches, loss_of, folder=None, lr=1e-3, warmup=0.1, weight_decay=
                     "lr": group["lr"], "grad_norm": float(norm), "memory_gb": round(memory / 1e9, 3),
                     "tokens_per_s": round(tokens / (now - began)), "seconds": round(before + now - began, 2)}
             print(json.dumps(line), file=log, flush=True)
+            if bar.disable and now - told > 30:                        # no terminal, no bar: a line at times
+                print(f"  {name}: step {step:,} of {len(batches):,}, loss {line['loss']:.4f}", flush=True)
+                told = now
             if folder and now - saved > save_every_s and step + 1 < len(batches):
                 save_checkpoint(folder, model, optimizer, step + 1, line["seconds"], name)
                 saved = now
@@ -395,7 +414,7 @@ def train_teacher(encoder, queries, docs, triples, steps=None, epochs=1.0, batch
         some, rng = [triples[i] for i in index], np.random.default_rng([seed, step])
         names, target, other = documents_of(some, relevant, negatives, rng)
         asked, shown = [rows[qid] for qid, _, _ in some], [texts[docid] for docid in names]
-        loss, stats = ranking_loss(maxsim(*encoder(asked), *encoder(shown)), target, other)
+        loss, stats = ranking_loss(maxsim(*encoder(asked), *encoder(shown, "doc")), target, other)
         return loss, {**stats, "tokens": sum(map(len, asked + shown))}
 
     lengths, steps = [len(texts[d]) for _, d, _ in triples], steps or round(epochs * len(triples) / batch)
@@ -549,46 +568,250 @@ def search(encoder, queries, index, depth=1000, max_tokens=None, chunk_tokens=65
             firsts = np.cumsum([0, *map(len, block)])[:-1]                       # (Q,), rows of their tokens
             scores[start:start + len(block), chunk] = np.add.reduceat(
                 best.cpu().numpy(), firsts, dtype=np.float64)
-    run = {}
-    for qid, row in zip(queries, scores):
-        run[qid] = {index.ids[i]: float(row[i]) for i in evaluate.ranking(row, names)[:depth]}
-    return run
+    return {qid: {index.ids[i]: float(row[i]) for i in evaluate.ranking(row, names)[:depth]}
+            for qid, row in zip(queries, scores)}
 
 
-# -------------------------------------------------------------------------------------- 8. Commands
+# ------------------------------------------------------------------------------------- 8. Alignment
+def word_of(encoder, text, max_tokens):
+    """For each token of a text its word's place in `text.split()`, -1 for markers and the like."""
+    pieces = encoder.tokenizer(text, truncation=True, max_length=max_tokens - 1, return_offsets_mapping=True)
+    words = [len(text[:b].split()) - 1 if text[a:b].strip() else -1 for a, b in pieces["offset_mapping"]]
+    return words[:encoder.at] + [-1] + words[encoder.at:]
+
+
+def word_matrix(values, rows, columns, gather):
+    """Values of tokens (N, M) as those of words, by np.add or np.maximum; rows, columns: from word_of."""
+    rows, columns = np.array(rows), np.array(columns)                            # as many tokens as are real
+    out = np.full((rows.max() + 1, columns.max() + 1), 0.0 if gather is np.add else -np.inf)
+    i, j = np.nonzero((rows[:, None] >= 0) & (columns >= 0))
+    gather.at(out, (rows[i], columns[j]), values[i, j])
+    return out
+
+
+@torch.inference_mode()
+def plans_of(teacher, student, pairs, epsilon=0.05, max_tokens=64, batch=64):
+    """Word matrices of each pair: the plan's mass, summed, and the cosines, the largest: (E, X) arrays."""
+    out = []
+    for start in range(0, len(pairs), batch):
+        some = pairs[start:start + batch]                                        # (B)
+        (t, t_mask), (s, s_mask) = (encoder(encoder.tokens(texts, "query", max_tokens))
+                                    for encoder, texts in zip((teacher, student), zip(*some)))
+        C, masses = ot.cosine_cost(t, s), map(ot.uniform_marginal, (t_mask, s_mask))         # (B, N, M)
+        plans = SINKHORN(C / spread(C, t_mask, s_mask), *masses, epsilon, max_iter=1000).plan
+        for pair, plan, cosine in zip(some, plans.cpu().numpy(), (1 - C).cpu().numpy()):
+            places = [word_of(teacher, text, max_tokens) for text in pair]
+            out.append((word_matrix(plan, *places, np.add), word_matrix(cosine, *places, np.maximum)))
+    return out
+
+
+def links(matrix, mutual=True, threshold=None):
+    """Each column's best row, as (row, column) of words; mutual: only where that holds both ways; threshold:
+    instead, where a plan has more than this share of the mass of both words.
+    """
+    if threshold is not None:
+        heavy = matrix > threshold * np.maximum(matrix.sum(1, keepdims=True), matrix.sum(0))
+        return [(i, j) for i, j in np.argwhere(heavy).tolist()]
+    found = {(int(i), j) for j, i in enumerate(matrix.argmax(0))}
+    if mutual:
+        found &= {(i, int(j)) for i, j in enumerate(matrix.argmax(1))}
+    return sorted(found)
+
+
+def heat(plan, rows, columns, width=80):
+    """A plan (N, M) for a terminal: shades are quarters of the largest mass; its word is over a column."""
+    left, right = (max(map(len, words)) for words in (rows, columns))
+    step = max(1, min(3, (width - left - right) // len(columns)))                # characters a column
+    out = [" " * (left + 1) + "│".ljust(step) * j + word for j, word in enumerate(columns)]
+    for word, row in zip(rows, np.rint(4 * plan / plan.max()).astype(int)):
+        cells = ((" ░▒▓█"[shade] * max(1, step - 1)).ljust(step) for shade in row)
+        out.append(f"{word:>{left}} " + "".join(cells).rstrip())
+    return "\n".join(out)
+
+
+def plan_svg(plan, rows, columns, links=()):
+    """A plan (N, M) as an SVG picture, with the words of its rows and columns, cells in `links` outlined."""
+    plan, linked, blue = np.asarray(plan, dtype=float), set(map(tuple, links)), "#08306b"
+    left, top = (20 + unit * max(map(len, words), default=0) for unit, words in ((8, rows), (6, columns)))
+    most, right, high = plan.max(initial=1e-9), left + 28 * len(columns), 28 * max(3, len(rows))
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{right + max(top, 96)}" height="{top + high + 9}"'
+           ' font-family="sans-serif" font-size="14"><rect width="100%" height="100%" fill="#fff"/>',
+           f'<linearGradient id="mass" x2="0" y1="1" y2="0"><stop stop-color="{blue}" stop-opacity="0"/>'
+           f'<stop offset="1" stop-color="{blue}"/></linearGradient>',
+           f'<rect x="{right + 24}" y="{top}" width="14" height="{high}" fill="url(#mass)" stroke="#ccc"/>']
+    for i, j in sorted(np.ndindex(plan.shape), key=linked.__contains__):         # outlines over the others
+        line = '#e6550d" stroke-width="3' if (i, j) in linked else "#ccc"
+        out.append(f'<rect x="{left + 28 * j}" y="{top + 28 * i}" width="28" height="28" fill="{blue}" '
+                   f'fill-opacity="{plan[i, j] / most:.3f}" stroke="{line}"/>')
+    texts = [(left - 8, top + 28 * i + 19, 'text-anchor="end"', word) for i, word in enumerate(rows)]
+    texts += [(x := left + 28 * j + 17, top - 8, f'transform="rotate(-45 {x} {top - 8})"', word)
+              for j, word in enumerate(columns)]
+    texts += [(right + 43, top + high * (1 - part) + 5, "", f"{part * most:.3f}") for part in (0, 0.5, 1)]
+    out += [f'<text x="{x}" y="{y}" {more}>{html.escape(word)}</text>' for x, y, more, word in texts]
+    return "\n".join([*out, "</svg>\n"])
+
+
+# ---------------------------------------------------------------------------------- 9. Others' ColBERTs
+# Others' ColBERTs: what their files may tell for load to follow it; PyLate's words for others' settings.
+KNOWN = {"modules": ["", "Transformer Dense", "Transformer Dense MultiVectorMask Normalize"], "bias": [False],
+         "activation_function": ["torch.nn.modules.linear.Identity"], "use_residual": [False],
+         "module_input_name": ["token_embeddings"], "similarity": ["cosine"], "interaction": ["colbert"],
+         "similarity_fn_name": [None, "MaxSim", "maxsim", "cosine"], "default_prompt_name": [None],
+         "skiplist_tasks": [["document"]], "keep_only_token_ids": [None], "do_lower_case": [False],
+         "processing_kwargs": [{}], "strategy": ["fixed"], "token": [None]}
+SAME = {"query_token_id": "query_prefix", "doc_token_id": "document_prefix", "query_maxlen": "query_length",
+        "length": "query_length", "doc_maxlen": "document_length", "mask_punctuation": "skiplist_words",
+        "attend": "attend_to_expansion_tokens", "attend_to_mask_tokens": "attend_to_expansion_tokens"}
+
+
+def late(name, tokenizer, config, linear):
+    """The settings in PyLate's words, and weight, of the ColBERT in these files; {} of any other encoder.
+
+    linear: its projection lies beside its backbone. Raises: ValueError, file and key, for what KNOWN lacks.
+    """
+    parts = data.read_json(path) if (path := FIND(name, "modules.json")) else []
+    kinds, vocab = " ".join(part["type"].split(".")[-1] for part in parts), tokenizer.get_vocab()
+    if "Pooling" in kinds or kinds in ("", "Transformer") and not linear:
+        return {}
+    found = {"prompts": {}, "do_query_expansion": True, "attend_to_expansion_tokens": False}
+    for file in ("modules.json", SETTINGS, "sentence_bert_config.json", "artifact.metadata",
+                 *(f"{part['path']}/config.json" for part in parts[1:])):
+        path = FIND(name, file)
+        values = {"modules": kinds} if file == "modules.json" else data.read_json(path) if path else {}
+        values |= values.get("query_expansion") or {}
+        for key, value in values.items():
+            if value not in KNOWN.get(key, [value]):
+                raise ValueError(f"{path}: {key} is {value!r}; Encoder.load follows {KNOWN[key]} alone")
+            found[SAME.get(key, key)] = value
+    words = found.get("skiplist_words") or []
+    if "Normalize" in kinds:                     # sentence-transformers' own has prompts instead of markers
+        most, words = min(tokenizer.model_max_length, config.max_position_embeddings), set(words) & set(vocab)
+        found = {"query_length": most, "document_length": most, **found, "query_prefix": "",
+                 "document_prefix": "", "do_query_expansion": "strategy" in found}
+    if words is True:
+        words = [tokenizer.tokenize(sign)[0] for sign in string.punctuation]
+    for key in PREFIXES:
+        if found[key] and found[key] not in vocab:
+            raise ValueError(f"{key} is {found[key]!r}, which is no token of its tokenizer")
+    for file, read in (("pytorch_model.bin", partial(torch.load, map_location="cpu")), (WEIGHTS, load_file)):
+        if path := FIND(name, "1_Dense/" * ("Dense" in kinds) + file):
+            found["weight"] = read(path)["linear.weight"]
+    keep = {*SAME.values(), "prompts", "do_query_expansion", "weight", "__version__"}
+    return {key: found[key] for key in found if key in keep} | {"skiplist_words": sorted(words)}
+
+
+# -------------------------------------------------------------------------------------- 10. Commands
+@torch.inference_mode()
+def matches(student, teacher, query, index, docid, text):
+    """Each word of a query, the document word that its best token matches, and their cosine."""
+    words, (tokens,) = [*text.split(), "(marker)"], student.tokens([query], "query")
+    doc, _ = index.batch([index.ids.index(docid)], student.projection.weight.device)         # (1, L, H)
+    cosines = (on_grid(student([tokens])[0][0]) @ doc[0].T).cpu().numpy()                    # (N, L)
+    places = np.array(word_of(teacher, text, teacher.doc_tokens)) % len(words)   # -1 becomes the marker's
+    best = word_matrix(cosines, word_of(student, query, student.query_tokens), places, np.maximum)
+    return [(word, words[row.argmax()], round(float(row.max()), 4))
+            for word, row in zip(query.split(), best) if row.max() > -2]         # -inf: it has no token
+
+
+def ask(args, teacher, student):
+    """Show the documents that queries find, by exact search, and what each of a query's words matched."""
+    def typed():
+        print("query: " if sys.stdin.isatty() else "", end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline()
+
+    docs, width = data.read_tsv(args.docs), shutil.get_terminal_size().columns
+    index = Vectors.encode(teacher, docs, "doc")
+    for query in filter(None, map(data.clean, iter(typed, "") if args.query is None else [args.query])):
+        found = [{"docid": docid, "score": score, "text": docs[docid],
+                  "matches": matches(student, teacher, query, index, docid, docs[docid])}
+                 for docid, score in search(student, {"": query}, index, args.k)[""].items()]
+        if args.json:
+            print(json.dumps({"query": query, "documents": found}, ensure_ascii=False), flush=True)
+        for rank, hit in enumerate([] if args.json else found, 1):
+            print(f"{rank:2} {hit['score']:7.3f}  {hit['docid']}  {hit['text']}"[:width])
+            why = "  ".join("{} > {} {:.2f}".format(*pair).replace(" ", "\u00a0") for pair in hit["matches"])
+            print(textwrap.indent(textwrap.fill(why, width - 12), " " * 12))
+
+
+def align(args, teacher, student):
+    """Print each sentence pair's word links, 3-0 for English word 3 and source word 0; 64 tokens a side."""
+    texts = args.english, args.source
+    if bool(args.pairs) == any(texts) or any(texts) != all(texts):
+        raise ValueError("align: give --pairs FILE, or --english TEXT and --source TEXT")
+    rows = data.columns(args.pairs, "", 2) if args.pairs else [texts]
+    pairs, threshold = [tuple(map(data.clean, row)) for row in rows], args.threshold
+    if not pairs:
+        raise ValueError(f"{args.pairs}: empty, expected lines English<TAB>translation")
+    for n, (pair, (plan, _)) in enumerate(zip(pairs, plans_of(teacher, student, pairs))):
+        words = [text.split()[:size] for text, size in zip(pair, plan.shape)]    # a long text is cut
+        found = links(plan, True, threshold if args.links == "threshold" else None) if plan.size else []
+        print(*(f"{i}-{j}" for i, j in found))
+        if args.heat and plan.any():
+            print(heat(plan, *words, shutil.get_terminal_size().columns))
+        if args.svg and n == 0:
+            evaluate.write_text(args.svg, plan_svg(plan, *words, found))
+
+
+COMMANDS = {      # what they do, and their options
+    "distil": ("Train a student on sentence pairs.", "--teacher --bitext --objective --steps --lr --out"),
+    "search": ("Write the best documents of queries.", "--teacher --student --docs --queries --out"),
+    "ask": (ask.__doc__, "teacher --student --docs --query -k --json"),
+    "align": (align.__doc__,
+              "--teacher --student --pairs --english --source --links --threshold --heat --svg")}
+OPTIONS = {
+    "teacher": dict(metavar="FOLDER", help="folder of a teacher, or Hugging Face name; it encodes documents"),
+    "--teacher": dict(required=True, help="folder of a teacher, or a Hugging Face name; it encodes English"),
+    "--student": dict(help="folder of its student, for queries and source sentences; default: the teacher"),
+    "--bitext": dict(required=True, help="file of sentence pairs to train on, English<TAB>translation"),
+    "--objective": dict(default="optical", choices=OBJECTIVES, help="its loss, default optical"),
+    "--steps": dict(default=400, type=int, help="training steps, default 400"),
+    "--lr": dict(default=1e-3, type=float, help="peak learning rate, default 1e-3"),
+    "--out": dict(required=True, help="a student's folder, where a killed training goes on, or a run's file"),
+    "--docs": dict(required=True, help="file of documents, docid<TAB>text"),
+    "--queries": dict(required=True, help="file of queries, qid<TAB>text"),
+    "--query": dict(help="a query; default: the lines of standard input, to its end"),
+    "-k": dict(default=5, type=int, help="documents to show for a query, default 5"),
+    "--json": dict(action="store_true", help="one line a query, default: text; {query, documents: [{docid, "
+                   "score, text, matches: [[query word, document word, cosine], ...]}, ...]}"),
+    "--pairs": dict(help="file of sentence pairs, English<TAB>source; or, for one pair:"),
+    "--english": dict(help="its English sentence"),
+    "--source": dict(help="its other sentence, in the student's language"),
+    "--links": dict(default="argmax", choices=["argmax", "threshold"], help="two words that are each other's "
+                    "best (argmax, the default), or that share more mass than the threshold"),
+    "--threshold": dict(default=0.4, type=float, help="a share of the mass of both words, default 0.4"),
+    "--heat": dict(action="store_true", help="draw each plan in the terminal, too; default: links only"),
+    "--svg": dict(help="file to draw the first plan in, as SVG; default: none")}
+
+
 def main(argv=None):
-    """`distil` a student from sentence pairs, `search` documents with it; bad input is one line, status 2."""
+    """`distil` a student, `search` or `ask` with it, `align` words; bad input is one line and status 2."""
     top, device = argparse.ArgumentParser(allow_abbrev=False), "cuda" if torch.cuda.is_available() else "cpu"
-    commands = top.add_subparsers(dest="command", required=True)
-    add = commands.add_parser("distil", help=main.__doc__, allow_abbrev=False).add_argument
-    add("--teacher", required=True, help="folder of a teacher, or a Hugging Face name")
-    add("--bitext", required=True, help="sentence pairs, English<TAB>translation")
-    add("--objective", choices=OBJECTIVES, default="optical", help="default: optical")
-    add("--steps", type=int, default=400, help="training steps, default 400")
-    add("--lr", type=float, default=1e-3, help="peak learning rate, default 1e-3")
-    add("--out", required=True, help="folder of the student; a training that was killed goes on there")
-    add = commands.add_parser("search", help=main.__doc__, allow_abbrev=False).add_argument
-    add("--teacher", required=True, help="folder of the teacher: it encodes the documents")
-    add("--student", help="folder of the student: it encodes the queries; default: the teacher")
-    add("--docs", required=True, help="docid<TAB>text")
-    add("--queries", required=True, help="qid<TAB>text")
-    add("--out", required=True, help="run to write")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (about, options) in COMMANDS.items():
+        add = commands.add_parser(name, help=about, description=about, allow_abbrev=False).add_argument
+        for option in options.split():
+            add(option, **OPTIONS[option])
     args = top.parse_args(argv)
     transformers.utils.logging.disable_progress_bar()
     try:
         teacher = Encoder.load(args.teacher, device=device)
+        student = Encoder.load(args.student, device=device) if vars(args).get("student") else teacher
         if args.command == "distil":
             pairs, path = data.read_bitext(args.bitext), Path(args.out) / "checkpoint.pt"
             student, _ = distil(teacher, pairs, args.objective, args.steps, lr=args.lr, folder=args.out)
             student.save(args.out)
-            return path.unlink(missing_ok=True)
-        student = Encoder.load(args.student, device=device) if args.student else teacher
-        docs, queries = data.read_tsv(args.docs), data.read_tsv(args.queries)
-        run = search(student, queries, Vectors.encode(teacher, docs, "doc"))
-        evaluate.write_run(args.out, run, "optical")
+            path.unlink(missing_ok=True)
+        elif args.command == "search":
+            docs, queries = data.read_tsv(args.docs), data.read_tsv(args.queries)
+            run = search(student, queries, Vectors.encode(teacher, docs, "doc"))
+            evaluate.write_run(args.out, run, "optical")
+        else:
+            {"ask": ask, "align": align}[args.command](args, teacher, student)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

@@ -1,21 +1,20 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # Every table, one command. This script is the configuration: each value that is no default stands here, once.
-#   bash run_all.sh          mini: the embedded collection, offline, no GPU needed
-#   bash run_all.sh real     AfriQA and lafand-mt, XQuAD-R and NTREX-128; files from MIRROR, else downloaded
+#   bash run_all.sh            mini: the embedded collection, offline, no GPU needed
+#   bash run_all.sh quick      mini in two languages, four objectives: a finding in minutes
+#   bash run_all.sh real       AfriQA's questions and lafand-mt; XQuAD-R and NTREX-128 where LANGS asks for it
 #   bash run_all.sh headlines  of NTREX-128 in the paper's seven languages; TICO-19, SIB-200, HornMT
-#   bash run_all.sh paper    the paper's setting: mBERT, MS MARCO, seven languages of OPUS; one GPU, days
-#   bash run_all.sh test     the test suite
-#   PLAN=1   print each stage, its command and whether it is done; run nothing
-#   SMOKE=1  every stage on a few sentences, a few minutes; the numbers mean nothing
+#   bash run_all.sh own        LANGS=code CORPUS= QUERIES= QRELS= BITEXT= [ENGLISH=] [TRAIN=] of your own
+#   bash run_all.sh paper      the paper's setting: mBERT, MS MARCO, seven languages of OPUS; one GPU, days
+#   bash run_all.sh test       the test suite
+#   PLAN=1 prints each stage's command and whether it is done; SMOKE=1 runs each on a few sentences
 #   LANGS="sw so"  SEEDS="1 2 3"  OUT=folder  DEVICE=cpu|cuda  PRECISION=float32|bf16  PYTHON=interpreter
-#   JOBS=n   processes side by side; default: one a core, at most 4 (real: 2, paper: 1)
-#   TABLES="1 2"   only these (1, 2 and 11 are always made); default: mini all, real and paper 1 and 2
+#   JOBS=n   processes side by side  TABLES="1 2"   only these (default: mini all, the others 1 and 2)
 #   NMT=none|bitext|name   no translation (real), one trained from bitext (mini), or a pre-trained one (paper)
-#   CODES="sw=swh_Latn en=eng_Latn"|none   language codes of a translator of another name than NLLB's
-#   MODELS="64x2"   sizes of table 9, width x layers; not mini: names or folders of encoders
-#   not mini: ENCODER=name or folder  FREEZE=1 (train its projection alone)  MIRROR=folder  WIKI=wikiclir
+#   CODES="sw=swh_Latn en=eng_Latn"|none   its language codes   MODELS="64x2"   sizes or encoders of table 9
 #   TEACHER=folder of a teacher, or of another run with the same seeds  RATES=folder of another run's tune
+#   not mini: ENCODER=name or folder  FREEZE=1 (train its projection alone)  MIRROR=folder  WIKI=wikiclir
 #   DICTIONARY=folder with en-sw.txt as MUSE has it   paper: CLEF=folder  BITEXT=ccaligned|ccmatrix|paracrawl
 # A stage that is done (OUT/stamps) is skipped. After a kill the same command goes on, to the same bytes.
 set -eo pipefail
@@ -27,16 +26,23 @@ on() { [ "${1:-0}" = 0 ] || echo 1; }                           # SMOKE=0 is as 
 fail() { echo "error: $1" >&2; exit "${2:-2}"; }
 wanted() { [[ " $tables " = *" $1 "* ]]; }
 profile=${1:-mini} smoke=$(on "$SMOKE") plan=$(on "$PLAN") seeds=$(words ${SEEDS:-1}) langs=$(words "$LANGS")
-profiles="mini real headlines paper test" out=${OUT:-out/$profile${smoke:+-smoke}}
+profiles="mini quick real headlines own paper test" out=${OUT:-out/$profile${smoke:+-smoke}} quick=
+[[ $profile != *-h* || $profile = headlines ]] || { sed -n '/^#   /,/^set/s/^#  *//p' "$0"; exit; }
 [[ " $profiles " = *" $profile "* ]] || fail "no profile '$profile'; one of: $profiles"
+for name in SEED TABLE MODEL LANGUAGES STEPS; do
+    [ -z "${!name}" ] || fail "$name=${!name}: no setting; bash run_all.sh --help lists them"
+done
+[ "$profile" != quick ] || quick=yes profile=mini langs=${langs:-sw de} RATES=${RATES:-results/mini}
 
 # -------------------------------------------------------------------------------------- environment
 need=requirements$([ "$profile" != test ] || echo -dev).txt
 if [ -z "$PYTHON$plan" ] && ! cat $need constraints.txt | cmp -s - .venv/installed-$need; then
-    echo "== set-up: .venv, $need"         # a virtual environment with the pinned packages, made once
+    echo "== set-up: .venv with $need: torch, 0.2 GB (for CUDA 3 GB), transformers, scipy, tqdm; once"
     [ -x .venv/bin/python ] || python3 -m venv .venv
     sed -n 's/ \\$//; /==/p' constraints.txt > .venv/versions.txt      # tests/hashes.py checks the hashes
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check -r $need -c .venv/versions.txt
+    install() { .venv/bin/python -m pip install --disable-pip-version-check -c .venv/versions.txt "$@"; }
+    command -v nvidia-smi > /dev/null || install -q "$(grep ^torch= $need)+cpu" &> /dev/null || true
+    install -r $need | awk '/^ *(Downloading|Installing)/'
     cat $need constraints.txt > .venv/installed-$need
 fi
 PYTHON=${PYTHON:-.venv/bin/python}
@@ -49,25 +55,26 @@ fi
 
 # ------------------------------------------------------------------------------------ configuration
 cores=$(getconf _NPROCESSORS_ONLN) epsilon=0.05 tau=0.05 masks=augment tables="1 2"    # the others: days more
-data=$out/data lexicon=("$out/lexicon") prepare=(${smoke:+--smoke} ${langs:+--langs $langs})
-machine=(${DEVICE:+--device "$DEVICE"} --precision) methods=(contrastive optical ours mean greedy code-switch)
+prepare=(prepare "$profile" ${smoke:+--smoke} ${langs:+--langs $langs})
+data=$out/data lexicon=("$out/lexicon") machine=(${DEVICE:+--device "$DEVICE"} --precision)
+methods=(contrastive optical ours mean greedy code-switch)
 if [ "$profile" = mini ]; then
-    low="sw so tl mr" study=${langs:-sw} mix=${langs:-sw so fi de} jobs=4 tables="1 2 3 4 5 6 7 8 9 10 11"
+    study=${langs:-sw} mix=${langs:-sw so fi de} jobs=4 tables="1 2 3 4 5 6 7 8 9 10 11"
     translator=${NMT:-bitext} PRECISION=${PRECISION:-float32} MODELS=${MODELS:-32x2 64x2} methods+=(wikiclir)
     alone=(--threads 2) shared=(--threads 1)             # the same numbers on any number of cores
     pretrain=(--vocab 6000 --hidden 96 --layers 3 --ffn 2 --steps 1500 --batch 128 --lr 1e-3)
     teacher=(--dim 128 --query-tokens 32 --doc-tokens 96 --steps 600 --batch 32 --negatives 2 --lr 5e-4)
-    student=(--batch 32 --max-tokens 48 --negatives 2)
-    tune_steps=(400 1000) tau=0.03 grid=(1e-3 3e-3 1e-2)         # tau: best on dev of 0.01 to 0.1
+    student=(--batch 32 --max-tokens 48 --negatives 2) tau=0.03      # tau: best on dev of 0.01 to 0.1
+    tune_steps=(400 1000) grid=(1e-3 3e-3 1e-2)
     [ -n "$langs" ] || tune="sw mr"                      # two scripts: what one prefers is not all's choice
-    nmt=(--batch 32 --max-tokens 48) nmt_grid=(5e-4 1e-3 2e-3)
-    hybrid=(--steps 200 --batch 32 --lr 5e-4)
+    nmt=(--batch 32 --max-tokens 48) nmt_grid=(5e-4 1e-3 2e-3) hybrid=(--steps 200 --batch 32 --lr 5e-4)
     by_size=(methods={optical,mean,contrastive},pairs={250,1000,2000})
     switches=(methods=code-switch,switch={0.25,0.5,1},lexicon-size={100,200})
+    [ -z "$quick" ] || methods=(mean contrastive optical ours) tables="1 2" translator=none
 elif [ "$profile" = paper ]; then
     # The paper's: encoder, data, lengths with mask tokens, dimensions, number of pairs. ColBERT's: the
     # teacher's batch and rate. Ours: all else. mBERT has seen no Somali; FacebookAI/xlm-roberta-base has.
-    low="sw so tl mr" study=${langs:-sw} mix=${langs:-sw so fi de} jobs=1 masks=no-augment
+    study=${langs:-sw} mix=${langs:-sw so fi de} jobs=1 masks=no-augment
     translator=${NMT:-facebook/nllb-200-distilled-600M}
     teacher=(--augment --steps 100000 --batch 32 --lr 3e-6) student=(--batch 128)
     steps=20000 tune_steps=1000 grid=(3e-6 1e-5 3e-5 1e-4)       # steps: as many for every method
@@ -77,32 +84,36 @@ elif [ "$profile" = paper ]; then
     bitext=(--pairs 100000) translations=("$data/translations")    # Model 1: memory; mMARCO's German, French
     prepare+=(${BITEXT:+--bitext "$BITEXT"} ${CLEF:+--clef "$CLEF"})
 else
-    low="swa hau ibo twi yor zul sw so tl mr" jobs=2 translator=${NMT:-none}
-    study=$(cut -d' ' -f1-2 <<< "${langs:-$([ "$profile" = real ] && echo swa hau || echo so mr)}") mix=$study
+    jobs=2 translator=${NMT:-none}
+    study=$(cut -d' ' -f1-2 <<< "${langs:-$([ "$profile" = real ] && echo swa hau || echo sw so)}") mix=$study
     teacher=(--epochs 1 --batch 32 --lr 5e-5) student=(--batch 32)
-    tune_steps=(100 400) grid=(3e-5 1e-4 3e-4)
-    nmt=(--batch 64 --dropout 0) nmt_grid=(3e-4 1e-3)
+    tune_steps=(100 400) grid=(3e-5 1e-4 3e-4) nmt=(--batch 64 --dropout 0) nmt_grid=(3e-4 1e-3)
     by_size=(methods={optical,contrastive},pairs={250,1000,4000})
     switches=(methods=code-switch,switch={0.25,0.5,1},lexicon-size={1000,4000})
 fi
-ablation=(questions=0.5 average=0.5 epsilon={0.02,0.05,0.1,0.2} init=bare layers=1
+ablation=(questions=0.5 average=0.5 epsilon={0.02,0.1,0.2} init=bare layers=1
           plan={uniform,ipot,exact,unbalanced,greedy} cost=sqeuclidean marginals={idf,norm})
-ablation=(${ablation[@]/#epsilon=$epsilon/})             # it stands in table 2
 if [ "$profile" != mini ]; then
     encoder=${ENCODER:-google-bert/bert-base-multilingual-uncased}
     prepare+=(${MIRROR:+--mirror "$MIRROR"} ${WIKI:+--wiki "$WIKI"})
-    methods+=(${WIKI:+wikiclir}) ablation=(max-tokens=32 steps=1200 "${ablation[@]}" max-tokens=128)
+    methods+=(${WIKI:+wikiclir}) ablation+=(max-tokens={32,128})
     lexicon=(${DICTIONARY:+"$DICTIONARY"} "${lexicon[@]}")
+fi
+if [ "$profile" = own ]; then
+    prepare=(own ${smoke:+--smoke} --lang "$langs" --corpus "$CORPUS" --queries "$QUERIES" --qrels "$QRELS" \
+        --bitext $BITEXT ${ENGLISH:+--english "$ENGLISH"} ${TRAIN:+--train $TRAIN})
+    study=$langs mix=$langs                              # without training queries, what needs none
+    [ -n "$TRAIN" ] || methods=(contrastive optical mean greedy) ablation=(${ablation[@]/#[qi]*=[0b]*/})
 fi
 first=${study%% *} tune=${tune:-$(cut -d' ' -f1-2 <<< "$study")} models=$(words $MODELS)
 tables=$(words ${TABLES:-$tables}) jobs=${JOBS:-$((cores < jobs ? cores : jobs))}
 machine+=("${PRECISION:-auto}") student+=(--epsilon "$epsilon" --tau "$tau")
 [ "$translator" = none ] || methods+=(translate-train)
 if [ -n "$smoke" ]; then
-    pretrain=(--vocab 1000 --hidden 32 --layers 2 --steps 20 --batch 32 --lr 1e-3) study=$first
+    pretrain=(--vocab 1000 --hidden 32 --layers 2 --steps 20 --batch 32 --lr 1e-3) study=$first tune=$first
     teacher=(--dim 32 --doc-tokens 64 --steps 8 --batch 8 --lr 5e-4) student+=(--batch 8 --max-tokens 48)
-    nmt=(--batch 8 --max-tokens 48 --beams 2) ablation=("${ablation[@]/1200/8}")
-    tune_steps=(4 6) steps=${steps:+6} hybrid=(--steps 4 --batch 8 --lr 5e-4)
+    nmt=(--batch 8 --max-tokens 48 --beams 2) hybrid=(--steps 4 --batch 8 --lr 5e-4)
+    tune_steps=(4 6) steps=${steps:+6} steps=${steps:-${RATES:+6}}
     by_size=(methods={optical,mean},pairs=20) switches=(methods=code-switch,switch={0.25,1},lexicon-size=20)
     [ "$profile" != mini ] || models=16x1
     [[ $mix != *" "* ]] || mix="${mix%% *} ${mix##* }"
@@ -110,25 +121,20 @@ fi
 switches+=(methods=code-switch,switch={0.25,1},lexicon-size=0)      # all words; half of them: in table 2
 [ -z "$(on "$FREEZE")" ] || teacher+=(--freeze) ablation=(${ablation[@]/layers=1/})
 [ -z "$TEACHER" ] || ablation=(${ablation[@]/init=bare/})          # it need not tell what it began as
-classes=$(for lang in $mix; do [[ " $low " = *" $lang "* ]] && echo low || echo high; done | sort -u | wc -l)
 
 # ------------------------------------------------------------------------------------------- running
-stop() {     # told to stop, so what runs stops too
-    trap '' INT TERM
-    kill $(jobs -p) 2> /dev/null || true
-    wait
-    fail "stopped; the same command goes on from here" 130
-}
-trap stop INT TERM
+stopped="stopped; the same command goes on from here"      # and what runs stops too
+trap 'trap "" INT TERM; kill $(jobs -p); wait; fail "$stopped" 130' INT TERM
 stage() {    # stage NAME MODULE ...: study.MODULE, once; JOBS processes share the `items`, where {} is given
     local name=$1 stamp=$out/stamps/$1 log=$out/logs/$1.log began=$SECONDS state=todo status=0 usual
     local item arg command lists=() i=0 pids=() own="${*:2}"
     if [[ " $own " = *" {} "* ]]; then own+=" <- $items"; else items=-; fi
     [ ! -f "$stamp" ] || { state=done; [ "$(cat "$stamp")" = "$own" ] || state="done with another command"; }
     # Made of whatever is there by now: again when anything ran or other TABLES are asked.
-    [[ $name =~ -s[0-9] || $name =~ ^(data|bm25|lexicon|psq|tune) || $state$ran = "done" ]] || state=todo
+    [[ $name =~ -s[0-9]|^(data|bm25|lexicon|psq|tune|table) || $state$ran = "done" ]] || state=todo
     [ "$state" = "done" ] || ran=yes
     number=$((number + 1)) usual=$(awk -v name="${name%-s[0-9]*}" '$1 == name { print $2 }' <<< "$times")
+    [ -z "$langs" ] || [ "$items" != "$all" ] || usual=$((usual * asked / known))    # results are of more
     if [ "$mode" = count ]; then [ "$state" = "done" ] || left=$((left + ${usual:-0})); return; fi
     if [ -n "$plan" ]; then echo "[$state] $name: $PYTHON -m study.$own"; return; fi
     [ "$state" != "done" ] || return 0
@@ -142,7 +148,9 @@ stage() {    # stage NAME MODULE ...: study.MODULE, once; JOBS processes share t
         OMP_NUM_THREADS=$((cores > ${#lists[@]} ? cores / ${#lists[@]} : 1)) \
             "${command[@]}" >> "$log" 2>&1 & pids+=($!)        # in the background, or a signal would wait
     done
+    while sleep 30 > /dev/null 2>&1 9>&-; do tail -n 1 "$log"; done & i=$!
     for item in "${pids[@]}"; do wait "$item" || status=$?; done
+    kill "$i"
     printf '%s\t%s\n' "$name" "$((SECONDS - began))" >> "$out/stages.tsv"
     [ "$status" -eq 0 ] || tail -n 5 "$log" >&2
     [ "$status" -eq 0 ] || fail "stage $name failed; the same command goes on from here (log: $log)" "$status"
@@ -152,8 +160,8 @@ stage() {    # stage NAME MODULE ...: study.MODULE, once; JOBS processes share t
 
 # ------------------------------------------------------------------------------------------- stages
 all_stages() {
-    local s extra=() first_seed='' first_dir=$out/s${seeds%% *}
-    stage data collections prepare "$profile" --out "$data" "${prepare[@]}"
+    local s first_seed='' scored=(--data "$data" --runs "$out/runs")
+    stage data collections "${prepare[@]}" --out "$data"
     all=$(basename -a -s .train.tsv "$data"/bitext/*.train.tsv | tr '\n' ' ')     # the languages
     [[ $all != "* " ]] || all=LANG
     stage bm25 baselines bm25 --data "$data" --out "$out/runs"
@@ -161,24 +169,34 @@ all_stages() {
     stage bm25-lexicon baselines bm25-lexicon --data "$data" --lexicon "$out/lexicon" --out "$out/runs"
     stage psq baselines psq --data "$data" --lexicon "$out/lexicon" --out "$out/runs"
     for s in $seeds; do seed "$s"; first_seed=${first_seed:-$s}; done
-    stage scores tables score --data "$data" --runs "$out/runs" --study 3 4 5 6 8 9 --extra "${extra[@]}" \
-        --subwords "$first_dir/search/subwords.json" --out "$out/scores.json"
-    stage tables tables tables "$out/scores.json" --out "$out/tables.md"
+    stage scores tables score "${scored[@]}" --root "$out" --out "$out/scores.json" \
+        --markdown "$out/tables.md"
     stage costs sweeps cost --data "$data" --root "$out" --out "$out/costs.json"
     stage costs-table tables tables "$out/costs.json" --out "$out/costs.md"
-    stage figures figures --scores "$out/scores.json" --plan "$first_dir/plan.json" --out "$out/figures"
+    stage figures figures --scores "$out/scores.json" --plan "$out/s${seeds%% *}/plan.json" \
+        --out "$out/figures"
 }
 
-run() { stage "$1-s$s" "${@:2}"; }             # a stage of this seed; a teacher; students of other settings
-teach() { run "$1" students teacher "${solo[@]}" "${teacher[@]}" --encoder "$2" --out "$3" "${@:4}"; }
-sweep() { run "$1" students train "${train[@]}" "${@:3}" --runs "$out/runs-$2" --out "$dir/$1"; }
+run() { stage "$1-s$s" "${@:2}"; }             # a stage of this seed
+teach() {    # teach SUFFIX FOLDER ENCODER ...: a teacher; mini pre-trains its encoder, with the options given
+    local from=$3
+    if [ "$profile" = mini ]; then
+        from=$2/encoder
+        run "pretrain$1" students pretrain "${solo[@]}" "${pretrain[@]}" "${@:4}" --out "$from"
+    fi
+    run "teacher$1" students teacher "${solo[@]}" "${teacher[@]}" --encoder "$from" --out "$2/teacher"
+}
+sweep() {    # sweep TABLE NAME ITEMS ...
+    wanted "$1" || return 0
+    items=$3
+    run "$2" students train "${train[@]}" "${@:4}" --runs "$out/runs-$1" --out "$dir/$2"
+}
 seed() {     # seed N: everything that a seed changes
-    local s=$1 dir=$out/s$1 own=${TEACHER:-$out/s$1/teacher} base solo made=() train with from teachers size
+    local s=$1 dir=$out/s$1 own=${TEACHER:-$out/s$1/teacher} base solo made=() train with from teachers model
     base=(--data "$data" --seed "$s" "${machine[@]}") solo=("${base[@]}" "${alone[@]}")
     [ "$profile" != mini ] || encoder=$dir/encoder
-    [ "$profile" != mini ] || run pretrain students pretrain "${solo[@]}" "${pretrain[@]}" --out "$encoder"
     [ ! -d "$own/s$s/teacher" ] || own=$own/s$s/teacher
-    [ -n "$TEACHER" ] || teach teacher "$encoder" "$own"
+    [ -n "$TEACHER" ] || teach "" "$dir" "$encoder"
     train=("${base[@]}" "${shared[@]}" --teacher "$own" --cache "$dir/vectors")
     if [ "$translator" = bitext ]; then
         from=("${base[@]}" "${shared[@]}" "${nmt[@]}" --encoder "$encoder")
@@ -201,25 +219,26 @@ seed() {     # seed N: everything that a seed changes
     train+=(--rates "${RATES:-$out/tune}" ${steps:+--steps "$steps"}) items=$all
     run students students train "${train[@]}" "${with[@]}" --tuned "$out/tune" --langs {} --save \
         --methods "${methods[@]}" --runs "$out/runs" --out "$dir/students"
-    run interpolate baselines hybrid --data "$data" --lexicon "$out/lexicon" --students "$dir/students" \
-        --seed-tag "$s" --out "$out/runs"
-    if wanted 3; then     # mask tokens, on or off: a teacher that never saw any would be asked with them
-        items=${ablation[*]} from=$dir/masks size=(--teacher "$from/teacher" --cache "$from/vectors")
-        sweep ablation 3 "${with[@]}" --langs $study --variants {}
-        [ -n "$TEACHER" ] || teach teacher-masks "$encoder" "$from/teacher" "--$masks"
-        [ -n "$TEACHER" ] || sweep masks 3 --langs $study --variants "$masks" "${size[@]}"
+    [[ " ${methods[*]} " != *" ours "* ]] || run interpolate baselines hybrid --data "$data" \
+        --lexicon "$out/lexicon" --students "$dir/students" --seed-tag "$s" --out "$out/runs"
+    if [ -z "$first_seed" ] && [[ $tables =~ [3-9]|10 ]]; then       # table 2, while the others are made
+        stage table-2 tables score "${scored[@]}" --out "$out/table-2.json" --markdown "$out/table-2.md"
+        [ "$mode$plan" != run ] || cat "$out/table-2.md"
     fi
-    items=${by_size[*]}
-    ! wanted 4 || sweep size 4 --langs $study --variants {}
-    items=$mix
-    ! wanted 5 || sweep mix 5 "${with[@]}" --langs {} --variants mix=0.25 mix=0.5 mix=0.75 mix=1
-    items=${switches[*]}
-    ! wanted 6 || sweep switch 6 "${with[@]}" --langs $study --variants {}
-    if wanted 7 && [ "$classes" = 2 ]; then
-        items="share=0 share=0.25 share=0.5 share=0.75 share=1"
-        sweep share 7 "${with[@]}" --langs "${mix// /+}" --methods code-switch --variants {}
+    sweep 3 ablation "${ablation[*]}" "${with[@]}" --langs $study --variants {}
+    if wanted 3 && [ -z "$TEACHER" ]; then     # a teacher that never saw mask tokens would be asked with them
+        from=$dir/masks
+        run teacher-masks students teacher "${solo[@]}" "${teacher[@]}" --encoder "$encoder" \
+            --out "$from/teacher" "--$masks"
+        sweep 3 masks - --langs $study --variants "$masks" --teacher "$from/teacher" --cache "$from/vectors"
+    fi
+    sweep 4 size "${by_size[*]}" --langs $study --variants {}
+    sweep 5 mix "$mix" "${with[@]}" --langs {} --variants mix=0.25 mix=0.5 mix=0.75 mix=1
+    sweep 6 switch "${switches[*]}" "${with[@]}" --langs $study --variants {}
+    if wanted 7 && [[ " $mix" =~ " "(sw|so|tl|mr) && " $mix" =~ " "(fi|de|fr) ]]; then    # low and high
+        sweep 7 share "share=0 share=0.25 share=0.5 share=0.75 share=1" "${with[@]}" --langs "${mix// /+}" \
+            --methods code-switch --variants {}
         run answers sweeps answers "${base[@]}" --runs "$out/runs-7" --out "$dir/answers.json"
-        extra+=("$dir/answers.json")
     fi
     if wanted 8 && [ "$profile" = mini ]; then      # it has training documents in every language
         items="0 0.25 0.5 0.75 1"
@@ -229,24 +248,21 @@ seed() {     # seed N: everything that a seed changes
     if wanted 9 && [ -n "$models" ]; then
         teachers=("$own")
         for model in $models; do
-            from=$model size=$dir/size-${model##*/}
-            [ "$profile" != mini ] || from=$size/encoder
-            [ "$profile" != mini ] || run "pretrain-$model" students pretrain "${solo[@]}" "${pretrain[@]}" \
-                --hidden "${model%x*}" --layers "${model#*x}" --out "$from"
-            teach "teacher-${model##*/}" "$from" "$size/teacher"
-            teachers+=("$size/teacher")
+            from=$dir/size-${model##*/}
+            teach "-${model##*/}" "$from" "$model" --hidden "${model%x*}" --layers "${model#*x}"
+            teachers+=("$from/teacher")
         done
         items=$mix train+=(--teachers "${teachers[@]}" --runs "$out/runs-9" --out "$dir/scale")
         run scale sweeps scale "${train[@]}" --langs {} --rows "$dir/scale-part.json"
         run scale-rows sweeps scale "${train[@]}" --langs $mix --rows "$dir/scale.json"
-        extra+=("$dir/scale.json")
     fi
     items=$first
-    if wanted 10 && [ "$profile" = mini ]; then items=$all extra+=("$dir/alignment.json"); fi
+    ! wanted 10 || [ "$profile" != mini ] || items=$all
     run align sweeps align "${solo[@]}" --teacher "$own" --students "$dir/students" --langs $items \
         --epsilon "$epsilon" --plan "$dir/plan.json" --out "$dir/alignment.json"
 }
 times=$(cat "results/$profile/stages.tsv" 2> /dev/null) || true
+asked=$(wc -w <<< "$langs") known=$(awk '$1 == "languages" { print $2 }' <<< "$times") known=${known:-$asked}
 if [ -z "$plan" ]; then      # one run at a time; a killed one's processes, soon gone, hold the lock till then
     mkdir -p "$out/stamps" "$out/logs" && exec 9> "$out/.lock" || fail "OUT=$out: cannot be written"
     timeout --foreground 5 "$PYTHON" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)' 2> /dev/null ||
@@ -258,3 +274,11 @@ all_stages
 total=$number number=0 mode=run ran=
 all_stages
 [ -n "$plan" ] || cat "$out/tables.md" "$out/costs.md" - <<< "scores: $out/scores.json"
+if [ -n "$quick" ] && [ -z "$plan" ]; then
+    lang=${langs%% *} made=("$out/s1/teacher" --student "$out/s1/students/${langs%% *}/ours")
+    head -n 1 "$data/bitext/$lang.dev.tsv" > "$out/pair.tsv"
+    "$PYTHON" optical.py align --teacher "${made[@]}" --pairs "$out/pair.tsv" --heat
+    made+=(--docs "$data/docs/mini.tsv")
+    sed -n 's/^t001\t//p' "$data/test/$lang/queries.tsv" | "$PYTHON" optical.py ask "${made[@]}" -k 2
+    echo "next: $PYTHON optical.py ask ${made[*]}   asks your own; bash run_all.sh makes every table"
+fi

@@ -5,7 +5,7 @@
 
 Writes results/<profile>/: scores.json, tables.md, costs.json, costs.md, figures, expected.json, lr.json (each
 method's learning rates and their dev values), environment.txt (commit, versions, device, experiments) and
-stages.tsv (seconds a stage); puts table 2 between its marks in README.md. With --part NAME, a study beside
+stages.tsv (seconds a stage, how many languages); puts table 2 between its marks in README.md, if they are there. With --part NAME, a study beside
 the main run: only its scores, tables and environment, as NAME.json, NAME.md and NAME.txt.
 """
 import argparse
@@ -71,7 +71,8 @@ def main(argv=None):
     parser.add_argument("--into", type=Path, default=ROOT, help="folder of results/ and README.md (this one)")
     parser.add_argument("--part", help="a study beside the main run: its name")
     args = parser.parse_args(argv)
-    profile = json.loads((args.out / "data" / "collection.json").read_text(encoding="utf-8"))["profile"]
+    manifest = json.loads((args.out / "data" / "collection.json").read_text(encoding="utf-8"))
+    profile = manifest["profile"]
     folder = args.into / "results" / profile
     folder.mkdir(parents=True, exist_ok=True)
     if args.part:
@@ -86,13 +87,11 @@ def main(argv=None):
         if profile == "mini" or path.stem != "plan":        # sentences of other people's data stay with them
             (folder / "figures").mkdir(exist_ok=True)
             shutil.copyfile(path, folder / "figures" / path.name)
-    if not list((folder / "figures").glob("*.svg")):
-        print(f"note: {args.out}/figures has data alone; `python -m study.figures` draws where matplotlib is")
     rates = [json.loads(path.read_text("utf-8")) for path in sorted(args.out.glob("tune*/lr.*.json"))]
     merged = {rate.pop("method"): rate for rate in rates}
     (folder / "lr.json").write_text(json.dumps(merged, indent=1) + "\n", encoding="utf-8")
     (folder / "environment.txt").write_text(environment(args.out, args.command), encoding="utf-8")
-    (folder / "stages.tsv").write_text(stages(args.out), encoding="utf-8")
+    (folder / "stages.tsv").write_text(f"languages\t{len(manifest['langs'])}\n{stages(args.out)}", encoding="utf-8")
     rows = tables.read_rows(folder / "scores.json")
     tables.write_rows(folder / "expected.json", tables.expect(
         rows, args.command, args.tolerance, [tables.read_rows(path) for path in args.repeats]))
@@ -100,8 +99,8 @@ def main(argv=None):
     readme = args.into / "README.md"
     mark = rf"(<!-- results/{profile}/tables\.md -->\n).*?(<!-- end -->)"
     text, n = re.subn(mark, lambda m: m[1] + shown + m[2], readme.read_text(encoding="utf-8"), flags=re.S)
-    if n != 1:
-        parser.error(f"{readme}: {n} places marked for results/{profile}/tables.md, must be one")
+    if n > 1:
+        parser.error(f"{readme}: {n} places marked for results/{profile}/tables.md, must be one or none")
     readme.write_text(text, encoding="utf-8")
 
 

@@ -17,14 +17,15 @@ Letters: n documents, w word, q query, d document, e English (target) word, f so
 (25) Alignment error rate (Och and Ney 2003), links A against sure links S and possible ones P (S within P):
         AER = 1 - (|A & S| + |A & P|) / (|A| + |S|)
 """
-import argparse
 import copy
 import itertools
 import math
 import re
+import sys
 import unicodedata
 from bisect import bisect
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ import scipy.sparse as sp
 
 import data
 import evaluate
-from study import status_of
+from study import parser_of, status_of
 
 
 class _WordCharacters(dict):
@@ -127,8 +128,6 @@ def translations(word, table, cut=1.0, min_p=0.0, top=None, keep=0.0):
     Args: top, how many at most; cut, likeliest until their p sum to it (Darwish and Oard 2003); min_p, the
     least p save the best; keep, p that the word stands for itself, as names do. Unknown words always do.
     """
-    if not (0 < cut <= 1 and 0 <= min_p <= 1 and 0 <= keep <= 1 and (top is None or top >= 1)):
-        raise ValueError(f"cut in (0, 1], min_p, keep in [0, 1], top at least 1; not {cut, min_p, keep, top}")
     kept, mass = {}, 0.0
     for translation, p in sorted(table.get(word, {}).items(), key=lambda item: (-item[1], item[0]))[:top]:
         if kept and (mass >= cut - 1e-9 or p < min_p):
@@ -194,12 +193,12 @@ GRIDS = {"psq": {"keep": (0.0, 0.1, 0.3), "cut": (0.95, 0.8, 0.6), "min_p": (0.0
          "bm25-lexicon": {"keep": (0.0, 0.1, 0.3), "top": (1, 2, 3, 5)}}
 
 
-def tune(method, table, dev, analyse=english, k1=0.9, b=0.4):
+def tune(method, table, dev):
     """Parameters chosen on held-out bitext [(English, source), ...], where a source is to find its English.
 
     Returns [(mean reciprocal rank, {parameter: value}), ...], best first.
     """
-    index = BM25({str(i): e for i, (e, _) in enumerate(dev)}, k1, b, analyse)
+    index = BM25({str(i): e for i, (e, _) in enumerate(dev)}, analyse=english)
     queries, tried = {str(i): f for i, (_, f) in enumerate(dev)}, []
     for values in itertools.product(*GRIDS[method].values()):
         choice = dict(zip(GRIDS[method], values))
@@ -362,10 +361,11 @@ def code_switch(text, lexicons, p, rng):
     return " ".join(pieces)
 
 
-def _search_command(args):
-    """Commands bm25, bm25-lexicon, psq: a run for each test set; documents are indexed once a collection."""
+def search(args, method):
+    """A run of BM25, perhaps through a lexicon or on translated queries, for each test set."""
     root, manifest, indexes = Path(args.data), data.load_manifest(args.data), {}
-    method = "bm25-nmt" if getattr(args, "translations", None) else args.command
+    translated = method == "bm25" and args.translations
+    method = "bm25-nmt" if translated else method
     for test in manifest["tests"]:
         name, lang = test["set"], test["lang"]
         path = Path(args.out, name, f"{method}.s{args.seed_tag}.trec")
@@ -374,13 +374,12 @@ def _search_command(args):
             continue
         docs = manifest["docs"][test["docs"]]
         if docs not in indexes:
-            indexes[docs] = BM25(data.read_tsv(root / docs), args.k1, args.b, english)
-        queries = data.read_tsv(root / test["queries"] if method != "bm25-nmt" else
-                                Path(args.translations, f"{lang}-en", f"test.{name}.tsv"))
+            indexes[docs] = BM25(data.read_tsv(root / docs), analyse=english)
+        queries = data.read_tsv(Path(translated, f"{lang}-en", f"test.{name}.tsv") if translated else
+                                root / test["queries"])
         if method in METHODS:
             table = read_lexicon(Path(args.lexicon, f"{lang}-en.txt"))
-            dev = data.read_bitext(root / data.language(root, lang)["dev"])
-            mrr, choice = tune(method, table, dev, english, args.k1, args.b)[0]
+            mrr, choice = tune(method, table, data.read_bitext(root / data.language(root, lang)["dev"]))[0]
             print(f"{name}: {choice}, dev bitext reciprocal rank {mrr:.4f}")
             run = METHODS[method](indexes[docs], queries, table, **choice)
         else:
@@ -390,30 +389,32 @@ def _search_command(args):
 
 
 def hybrid(args):
-    """Command hybrid: runs of students interpolated with structured queries, by the weight that finds the
-    English side of held-out sentences best, over all languages."""
+    """Runs of students `ours`, interpolated with structured queries.
+
+    One weight for all languages: with it held-out sentences find their English side best.
+    """
     root, manifest, scores = Path(args.data), data.load_manifest(args.data), {}
     for lang in sorted({test["lang"] for test in manifest["tests"]}):
         dev = data.read_bitext(root / data.language(root, lang)["dev"])
         table, (asked, docs, qrels) = read_lexicon(Path(args.lexicon, f"{lang}-en.txt")), known_items(dev)
         lexical = psq(BM25(docs), asked, table, depth=100, **tune("psq", table, dev)[0][1])
-        neural = evaluate.read_run(Path(args.students, lang, args.method, "dev.trec"))
+        neural = evaluate.read_run(Path(args.students, lang, "ours", "dev.trec"))
         for weight in (tenths / 10 for tenths in range(11)):
             mixed = interpolate(neural, lexical, weight)
             scores.setdefault(weight, []).append(evaluate.summary(qrels, mixed)["map"])
     best = max(scores, key=lambda weight: sum(scores[weight]))
-    print(f"weight of {args.method}: {best}; dev MAP by weight: " + ", ".join(
+    print(f"weight of ours: {best}; dev MAP by weight: " + ", ".join(
         f"{weight} {sum(own) / len(own):.4f}" for weight, own in scores.items()))
     for test in manifest["tests"]:
         neural, lexical = (evaluate.read_run(Path(args.out, test["set"], f"{name}.trec"))
-                           for name in (f"{args.method}.s{args.seed_tag}", "psq.s1"))
+                           for name in (f"ours.s{args.seed_tag}", "psq.s1"))
         tag, run = f"hybrid.s{args.seed_tag}", interpolate(neural, lexical, best)
         evaluate.write_run(Path(args.out, test["set"], f"{tag}.trec"), run, tag)
 
 
-def _lexicon_command(args):
-    """Command lexicon: IBM Model 1 both ways from the training bitext."""
-    for lang in args.langs or data.load_manifest(args.data)["langs"]:
+def learn(args):
+    """IBM Model 1 lexicons, both ways, from the training bitext."""
+    for lang in data.load_manifest(args.data)["langs"]:
         entry, path = data.language(args.data, lang), Path(args.out, f"{lang}-en.txt")
         if path.exists():                                       # written last: both directions are there
             print(f"{path}: there already, kept")
@@ -427,31 +428,10 @@ def _lexicon_command(args):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description="Baselines for cross-lingual retrieval.", allow_abbrev=False)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, maker in {"bm25": BM25, **METHODS, "lexicon": lexicon, "hybrid": hybrid}.items():
-        add = commands.add_parser(name, help=maker.__doc__.splitlines()[0], allow_abbrev=False).add_argument
-        add("--data", required=True, help="folder with collection.json")
-        add("--out", required=True, help="folder for SET/METHOD.sN.trec or LANG-en.txt; if there, kept")
-        if name == "lexicon":
-            add("--langs", nargs="+", help="languages (all of them)")
-            add("--pairs", type=int, help="pairs from the top of the bitext (the manifest's number)")
-            continue
-        if name == "hybrid":
-            add("--students", required=True, help="folder of students, with their dev.trec")
-            add("--method", default="ours", help="which of them (ours)")
-        add("--k1", type=float, default=0.9, help="saturation of repeats, >= 0 (0.9)")
-        add("--b", type=float, default=0.4, help="length normalisation, 0 to 1 (0.4)")
-        add("--seed-tag", type=int, default=1, help="N in the run's name; no chance here (1)")
-        if name == "bm25":
-            add("--translations", help="folder of translated queries, by study.nmt (as they are)")
-        else:
-            add("--lexicon", required=True, help="folder with LANG-en.txt, by `lexicon` or your own")
-    args = parser.parse_args(argv)
-    run = {"lexicon": _lexicon_command, "hybrid": hybrid}.get(args.command, _search_command)
-    if status := status_of(run, args):
-        parser.exit(status)
+    runs = {method: partial(search, method=method) for method in ("bm25", *METHODS)}
+    args = parser_of("baselines", __doc__, runs | {"lexicon": learn, "hybrid": hybrid}).parse_args(argv)
+    return status_of(args.run, args)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The collections of the study: the publishers' files, joined into one dict for data.write_collection.
 
-    python -m study.collections prepare real --out DIR         write a collection: mini, real, or paper
+    python -m study.collections prepare real --out DIR         write a collection: mini, real, paper ..., own
 
 real    AfriQA's test questions in low-resource languages against all its English passages, bitext lafand-mt;
         XQuAD-R's in high-resource ones against its English paragraphs and, as LAReQA does, sentences, bitext
@@ -14,10 +14,8 @@ paper   The paper's own setting: MS MARCO, OPUS, seven languages, CLEF 2000-2003
 both    XTREME-R's tasks (Ruder et al. 2021), for table 9, with English documents alone: LAReQA without other
         languages' candidates, Tatoeba with equal sentences as one.
 """
-import argparse
 import hashlib
 import itertools
-import os
 import random
 import re
 import sys
@@ -26,7 +24,7 @@ from pathlib import Path
 
 import data
 import evaluate
-from study import baselines, mini, sources, status_of
+from study import baselines, mini, own, parser_of, sources, status_of
 from study.sources import LANGUAGES, Files
 
 NTREX = "NTREX-128/newstest2019-"
@@ -65,7 +63,7 @@ def twins(texts, share=.8):
 def _afriqa(files):
     """AfriQA's passages, twins as one, and questions: {docid: text}, {(lang, split): [its row + docid]}."""
     pool, texts, parts = {}, {}, {}
-    listed = [file.split(".")[2:5:2] + [file] for file in sources.SOURCES["afriqa"].files if "gold" in file]
+    listed = [file.split(".")[2:5:2] + [file] for file in sources.SOURCES["afriqa"].files]
     for lang, split, file in sorted(listed, key=lambda row: (row[0], ("train", "dev", "test").index(row[1]))):
         path = files.find("afriqa", file)
         count = files.count(f"afriqa {lang} {split}", **{} if path else {"note": "file not found"})
@@ -151,26 +149,16 @@ def _lafand(files, lang):
     if not all(paths.values()):
         raise FileNotFoundError("no lafand-mt bitext found")
 
-    def whole(split, count):
-        return sources.realigned(count.each(data.aligned(*paths[split])), count)
     count = files.count(f"lafand-mt {lang} dev")
-    dev = list(sources.filter_pairs(whole("dev", count), count))
+    dev = sources.usable(data.aligned(*paths["dev"]), count)
     count.skip("over 500", max(0, len(dev) - 500))
     dev, count = spread(dev, 500), files.count(f"lafand-mt {lang} train")
-    return apart(sources.filter_pairs(whole("train", count), count), dev, count)
+    return sources.apart(sources.usable(data.aligned(*paths["train"]), count), dev, count)
 
 
 def spread(rows, n):
     """At most `n` of the rows, spread evenly."""
     return [rows[i * len(rows) // n] for i in range(n)] if len(rows) > n else rows
-
-
-def apart(pairs, dev, count):
-    """Training and dev pairs; no text of dev is in training."""
-    known = {text for pair in dev for text in pair}
-    train = [pair for pair in pairs if known.isdisjoint(pair)]
-    count.skip("a side is in dev", count["kept"] - len(train))
-    return {"train": train, "dev": dev}
 
 
 def _ntrex(files, lang):
@@ -179,13 +167,11 @@ def _ntrex(files, lang):
                            f"{NTREX}ref.{LANGUAGES[lang].codes['ntrex']}.txt")
     if not paths:
         raise FileNotFoundError("no NTREX-128 bitext found")
-    count = files.count(f"ntrex {lang}")
-    rows = list(count.each(data.aligned(*paths)))
+    rows = list(data.aligned(*paths))
     documents = [row[0] for row in rows]
     split = documents.index(documents[len(rows) * 9 // 10]) if rows else 0    # dev begins with a document
     held = {row[1:] for row in rows[split:]}
-    whole = sources.realigned((row[1:] for row in rows), count)
-    pairs = list(sources.filter_pairs(whole, count, max_ratio=None))
+    pairs = sources.usable((row[1:] for row in rows), files.count(f"ntrex {lang}"), max_ratio=None)
     return {"train": [p for p in pairs if p not in held], "dev": [p for p in pairs if p in held]}
 
 
@@ -238,12 +224,11 @@ def _news(files, lang, n=300):
         found["HornMT"] = data.aligned(*paths)
     pairs = []
     for name, rows in found.items():
-        count = files.count(f"{name} {lang}")
-        pairs += sources.filter_pairs(sources.realigned(count.each(rows), count), count)
+        pairs += sources.usable(rows, files.count(f"{name} {lang}"))
     if not pairs:
         raise FileNotFoundError("no TICO-19, SIB-200 or HornMT bitext found")
     dev, count = spread(pairs, min(n, len(pairs) // 4)), files.count(f"{lang} bitext", len(pairs))
-    return ", ".join(found), apart(pairs, dev, count)
+    return ", ".join(found), sources.apart(pairs, dev, count)
 
 
 def headlines_collection(files, langs=None, seed=1, wiki=None):
@@ -434,36 +419,30 @@ def clef(folder, files, langs):
     return tests, docs
 
 
-MARCO = {"docs": "data/google/collections/english_collection.tsv",              # MS MARCO as mMARCO keeps it
-         "queries": "data/google/queries/train/english_queries.train.tsv",
-         "dev_queries": "data/google/queries/dev/english_queries.dev.small.tsv",
-         "dev_qrels": "data/qrels.dev.small.tsv", "triples": "data/triples.train.ids.small.tsv"}
-
-
 def marco(files, seed, triples, dev=200, pool=20_000):
     """The teacher's `triples` of MS MARCO, by chance; `dev` queries, their passages among `pool` others."""
-    paths = {part: (files.find("mmarco", file), "") for part, file in MARCO.items()}
-    if not all(path for path, _ in paths.values()):
+    paths = files.find_all("mmarco", *(f"data/{name}.tsv" for name in (          # MS MARCO as mMARCO keeps it
+        "google/collections/english_collection", "google/queries/train/english_queries.train",
+        "google/queries/dev/english_queries.dev.small", "qrels.dev.small", "triples.train.ids.small")))
+    if not paths:
         raise ValueError(f"MS MARCO: its files in mMARCO not found in {files.where}; {CHECK}")
-    drawn, total = sources.sample_lines(*paths["triples"], triples, seed)
+    drawn, total = sources.sample_lines(paths[4], "", triples, seed)
     rows = []
     for number, line in drawn:
         row = line.split("\t")
         if len(row) != 3:
-            raise ValueError(f"{paths['triples'][0]}:{number}: expected qid, pid, pid by tab: {line[:60]!r}")
+            raise ValueError(f"{paths[4]}:{number}: expected qid, pid, pid by tab: {line[:60]!r}")
         rows.append((row[0], row[1], row[2:]))
     files.count("mmarco triples", total).skip(f"not among the {triples:,} drawn", total - len(rows))
-    queries, dev_queries = (dict(data.columns(*paths[part], 2)) for part in ("queries", "dev_queries"))
-    dev_qrels = {}
-    for qid, _, pid, grade in data.columns(*paths["dev_qrels"], 4):
-        dev_qrels.setdefault(qid, {})[pid] = int(grade)
+    queries, dev_queries = (dict(data.columns(path, "", 2)) for path in paths[1:3])
+    dev_qrels = evaluate.read_qrels(paths[3])
     rng = random.Random(f"{seed}/dev")
     asked = sorted(rng.sample(sorted(dev_queries.keys() & dev_qrels.keys()), min(dev, len(dev_qrels))))
-    wanted = {pid for _, positive, (negative,) in rows for pid in (positive, negative)}
+    wanted = {pid for _, positive, negatives in rows for pid in (positive, *negatives)}
     own = {pid for qid in asked for pid in dev_qrels[qid]}
-    rest = data.columns(*paths["docs"], 2)
-    texts = {pid: data.clean(text) for pid, text in rest if pid in wanted or pid in own}
-    missing = sorted((wanted | own) - texts.keys()) + [qid for qid, *_ in rows if qid not in queries]
+    needed = wanted | own
+    texts = {pid: data.clean(text) for pid, text in data.columns(paths[0], "", 2) if pid in needed}
+    missing = sorted(needed - texts.keys()) + [qid for qid, *_ in rows if qid not in queries]
     if missing:
         raise ValueError(f"mmarco: triples, qrels name {missing[0]!r}, which its texts lack; fetch it again")
     others = rng.sample(sorted(wanted - own), min(pool, len(wanted - own)))
@@ -536,7 +515,7 @@ def cut(c, queries=60, n=300):
         keys = need.union([key for key in mapping if key not in need][:max(0, n - len(need))])
         return {key: value for key, value in mapping.items() if key in keys}
 
-    train = c["train"]
+    train = c["train"] or {"triples": []} | dict.fromkeys(("docs", "queries", "dev_queries", "dev_qrels"), {})
     triples, dev = train["triples"][:n], first(train["dev_queries"], n // 6)
     rels = of(train["dev_qrels"], dev)
     judged = [docid for row in rels.values() for docid in row]
@@ -551,7 +530,7 @@ def cut(c, queries=60, n=300):
             for name, texts in c["docs"].items()}
     bitext = {x: {"train": p["train"][:n], "dev": p["dev"][:n // 6]} for x, p in c["bitext"].items()}
     langs = {lang: row | {"pairs": min(row["pairs"], n)} for lang, row in c["langs"].items()}
-    c = c | {"langs": langs, "train": small, "docs": docs, "bitext": bitext} | tests
+    c = c | {"langs": langs, "train": c["train"] and small, "docs": docs, "bitext": bitext} | tests
     if "wiki" in c:
         titles = {lang: first(rows, n) for lang, rows in c["wiki"]["titles"].items()}
         c["wiki"] = {"docs": of(c["wiki"]["docs"], itertools.chain(*titles.values())), "titles": titles}
@@ -578,18 +557,23 @@ def mine(c, n=8):
 
 def prepare(args):
     """Make a collection, write it, and tell what was read and what was left out."""
-    langs = list(dict.fromkeys(re.findall(r"[^\s,]+", " ".join(args.langs or [])))) or None
-    files = args.profile != "mini" and Files(args.mirror)
-    if args.profile == "mini":
+    profile = vars(args).get("profile", "own")
+    langs = list(dict.fromkeys(re.findall(r"[^\s,]+", " ".join(vars(args).get("langs") or [])))) or None
+    files = profile not in ("mini", "own") and Files(args.mirror)
+    if profile == "mini":
         c = mini.collection(seed=args.seed, langs=langs, smoke=args.smoke)
-    elif args.profile == "paper":
+    elif profile == "paper":
         c = paper_collection(files, langs, args.seed, args.bitext, args.clef, args.wiki)
         c = cut(c) if args.smoke else c
+    elif profile == "own":
+        c = own.collection(args)
+        c = cut(c) if args.smoke else c
+        c = mine(c) if c["train"] else c
     else:
-        make = real_collection if args.profile == "real" else headlines_collection
+        make = real_collection if profile == "real" else headlines_collection
         c = make(files, langs, args.seed, args.wiki)
         c = mine(cut(c) if args.smoke else c)
-    data.write_collection(c, args.out)
+    data.write_collection(c | ({"profile": f"{profile} SMOKE"} if args.smoke else {}), args.out)
     for lang, row in c["langs"].items():
         sets = ", ".join(f"{t['set']} {len(t['queries']):,} queries, {len(c['docs'][t['docs']]):,} documents"
                          for t in c["tests"] if t["lang"] == lang)
@@ -603,20 +587,9 @@ def prepare(args):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog="study.collections", allow_abbrev=False, description="Collections.")
-    commands, yes = parser.add_subparsers(dest="command", required=True), argparse.BooleanOptionalAction
-    p = commands.add_parser("prepare", allow_abbrev=False, help="write a collection to a folder")
-    p.add_argument("profile", choices=["mini", *sources.PROFILES])
-    p.add_argument("--out", required=True, help="folder to write")
-    p.add_argument("--langs", nargs="+", help="language codes, default all that have their files")
-    p.add_argument("--seed", type=int, default=1, help="what is drawn by chance, default 1")
-    p.add_argument("--smoke", action=yes, default=False, help="cut to a few hundred of everything")
-    p.add_argument("--mirror", help="folder with the publishers' files, default $MIRROR")
-    p.add_argument("--wiki", choices=["wikiclir"], help="Wikipedia titles and articles")
-    p.add_argument("--bitext", choices=sources.OPUS, default="ccaligned", help="paper: corpus of OPUS")
-    p.add_argument("--clef", default=os.environ.get("CLEF"), help="paper: the CLEF folder, default $CLEF")
-    args = parser.parse_args(argv)
-    return status_of(prepare, args)
+    args = parser_of("collections", __doc__, {"prepare": prepare, "own": prepare}, corpora=sources.OPUS,
+                     profiles=["mini", *sources.PROFILES]).parse_args(argv)
+    return status_of(args.run, args)
 
 
 if __name__ == "__main__":

@@ -5,15 +5,14 @@ An experiment is a folder that is there, whole, or not there: it is made as FOLD
 (command, commit, versions, device, seed, checksum of the data), train.jsonl and a checkpoint from which a
 killed training goes on, and gets its name with done.json, what came of it.
 """
-import argparse
 import contextlib
 import hashlib
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ from safetensors import SafetensorError
 import data
 import evaluate
 from optical import Encoder, Vectors
+from study import parser_of
 
 PART = 100_000             # texts encoded in memory before their vectors are written
 
@@ -148,39 +148,7 @@ def languages(args):
     return langs
 
 
-OPTIONS = dict(data.columns(Path(__file__).with_name("options.tsv"), "", 2))     # each explained once
-COMMON = "data! device=auto precision=auto threads=0 seed=1"
-TRAINING = "out! batch=64 accumulate=1 log-every=10 save-every-s=120.0"
-
-
-def commands_of(doc, *commands):
-    """The parser of a module: a subcommand for each (function, options), named like the function.
-
-    An option is name=default, name! (required), name* (several, name*! required), name? (a flag) or
-    name~default (--name, --no-name); after a colon its choices, joined by "|". A default has its type.
-    """
-    top = argparse.ArgumentParser(description=doc.splitlines()[0], allow_abbrev=False)
-    subs = top.add_subparsers(required=True, metavar="COMMAND")
-    for run, options in commands:
-        sub = subs.add_parser(run.__name__, help=run.__doc__.splitlines()[0], description=run.__doc__,
-                              allow_abbrev=False)
-        sub.set_defaults(run=run)
-        for word in f"{COMMON} {options}".split():
-            name, mark, default, choices = re.fullmatch(r"([a-z-]+)([*!?~=]*)([^:]*):?(.*)", word).groups()
-            about, several = OPTIONS[name] + f"; default {default}" * bool(default), "*" in mark
-            kind = float if re.search(r"[.]|e-", default) or name in ("lr", "cross") else str
-            kind = device_of if name == "device" else int if default.lstrip("-").isdigit() else kind
-            value = kind(default) if default else None
-            if mark == "?":
-                sub.add_argument(f"--{name}", action="store_true", help=about)
-            elif mark == "~":
-                sub.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=about,
-                                 default=True if default else None)
-            else:
-                sub.add_argument(f"--{name}", type=kind, required="!" in mark, nargs="+" if several else None,
-                                 choices=choices.split("|") if choices else None, help=about,
-                                 default=[value] if several and default else value)
-    return top
+commands_of = partial(parser_of, kinds={"device": device_of})
 
 
 def training_of(args):

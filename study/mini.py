@@ -4,7 +4,7 @@
 Everything the study needs, by seed and without a download: pre-training text, bitext with gold word
 alignments, training queries with hard negatives, and a test collection with graded relevance. A controlled
 study and not real text: every sentence says who did what, to what, where and when, in the past tense.
-Needs: Python's standard library, and mini.tsv beside this file. Check: `python -m doctest study/mini.py`.
+Needs: Python's standard library, mini.tsv and sources.py. Check: `python -m doctest study/mini.py`.
 
 An *event* fills the slots agent, verb, object, mod (an adjective or a number of the object), place, time with
 concepts of the lexicon; the last three may be empty. A concept has one to three words in a language, drawn
@@ -30,11 +30,9 @@ from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
-# code: (name, family, class: how much text a multilingual model has seen of it)
-LANGS = {"sw": ("Swahili", "Niger-Congo", "low"), "so": ("Somali", "Afro-Asiatic", "low"),
-         "tl": ("Tagalog", "Austronesian", "low"), "mr": ("Marathi", "Indo-European (Indo-Aryan)", "low"),
-         "fi": ("Finnish", "Uralic", "high"), "de": ("German", "Indo-European (Germanic)", "high"),
-         "fr": ("French", "Indo-European (Romance)", "high")}
+from study.sources import LANGUAGES, PROFILES
+
+LANGS = PROFILES["paper"]
 SLOTS = ("agent", "verb", "object", "mod", "place", "time")
 YEARS = range(1961, 2021)
 
@@ -70,19 +68,14 @@ class Concept(NamedTuple):
 def lexicon():
     """{concept id: Concept} in the order of mini.tsv; its line of kind `year` becomes a concept per year."""
     lex, path = {}, Path(__file__).with_name("mini.tsv")
-    lines = enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
-    (_, columns), *rows = [(n, line.split("\t")) for n, line in lines if line and not line.startswith("#")]
-    for n, cells in rows:
-        if len(cells) != len(columns):
-            raise ValueError(f"{path}:{n}: {len(cells)} cells, not {len(columns)}; one tab between two cells")
-        kind, tags, english = cells[:3]
+    lines = path.read_text(encoding="utf-8").splitlines()
+    columns, *rows = [line.split("\t") for line in lines if line and not line.startswith("#")]
+    for kind, tags, english, *others in rows:
         for year in YEARS if kind == "year" else [None]:
             id = f"{kind}.{year or english.split('|')[0].split(',')[0].replace('~', '')}"
-            if id in lex:
-                raise ValueError(f"{path}:{n}: {id} stands twice; let another English word come first")
             words = {}
-            for lang, cell in zip(columns[2:], cells[2:]):         # "Hund,Hunde,m/Hund,m": object/agent
-                cell = cell.replace("#", str(year)).replace("=", english)
+            for lang, cell in zip(columns[2:], [english, *others], strict=True):
+                cell = cell.replace("#", str(year)).replace("=", english)  # Hund,Hunde,m/Hund,m: object/agent
                 parts = [[tuple(part.split(",")) for part in word.split("/")] for word in cell.split("|")]
                 words[lang] = [(forms[0], forms[-1]) for forms in parts]
             rank = sum(c.kind == kind for c in lex.values())
@@ -157,8 +150,7 @@ def _english(w):
     return w.timed(agent + w.on("verb") + what + w.on("place"))
 
 
-# noun class -> class of the plural; -> prefix of adjectives, before a vowel, of numbers; connective -a
-_SW_PLURAL = {"1": "2", "3": "4", "5": "6", "7": "8", "9": "10", "11": "10"}
+# noun class: prefix of adjectives, before a vowel, of numbers; connective -a
 _SW_CONCORD = {"1": ("m", "mw", "m", "wa"), "2": ("wa", "w", "wa", "wa"), "3": ("m", "mw", "m", "wa"),
                "4": ("mi", "my", "mi", "ya"), "5": ("", "j", "", "la"), "6": ("ma", "m", "ma", "ya"),
                "7": ("ki", "ch", "ki", "cha"), "8": ("vi", "vy", "vi", "vya"), "9": ("n", "ny", "", "ya"),
@@ -186,7 +178,8 @@ def swahili_agree(word, cls, number=False):
 
 def _swahili(w):
     singular, plural, cls = w["object"]
-    mod = swahili_agree(w["mod"][0], _SW_PLURAL[cls] if w.number else cls, w.number)
+    cls = cls if not w.number else "10" if cls == "11" else str(int(cls) + 1)       # of the plural
+    mod = swahili_agree(w["mod"][0], cls, w.number)
     what = w.on("object", plural if w.number else singular) + w.on("mod", mod)
     agent = w.on("agent", "nani" if w.ask else None)
     return w.timed(agent + w.on("verb") + what + w.on("place"))
@@ -537,7 +530,7 @@ def _wiki(langs, seed, sizes, avoid):
             articles[short] = _document(rng, event, avoid)
     shorts, docs = list(articles), {f"w{i:04d}": a for i, a in enumerate(articles.values(), 1)}
     for lang in langs:
-        rng, some = random.Random(f"{seed}/titles/{lang}"), shorts[:sizes[LANGS[lang][2]]]
+        rng, some = random.Random(f"{seed}/titles/{lang}"), shorts[:sizes[LANGUAGES[lang].cls]]
         titles[lang] = {id: text(sentence(lang, short, rng)).rstrip(".") for id, short in zip(docs, some)}
     return {"docs": _say("en", docs, seed, "wiki"), "titles": titles}
 
@@ -559,7 +552,7 @@ def collection(seed=1, langs=None, smoke=False):
     train, parallel = _train(seed, n, avoid, langs)
     info, bitext, tests, monolingual = {}, {}, [], []
     for lang in langs:
-        name, group, cls = LANGS[lang]
+        name, group, cls = LANGUAGES[lang][:3]
         info[lang] = {"name": name, "family": group, "class": cls, "pairs": n["pairs"][cls], "bitext": "mini"}
         pretrain += _pretrain(lang, seed, n["pretrain"][cls], avoid)
         seen = set()                                    # dev first, so that train stays prefix-nested

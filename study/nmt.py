@@ -27,10 +27,10 @@ from tqdm import tqdm
 
 import data
 from optical import fit, length_batches, pad, token_batches
-from study.experiment import (TRAINING, close_experiment, commands_of, languages, open_experiment,
-                              run_command, training_of, write_json)
+from study.experiment import (close_experiment, commands_of, languages, open_experiment, run_command,
+                              training_of, write_json)
 from study.sources import LANGUAGES
-from study.students import as_chosen, choose
+from study.students import as_chosen, choose, training
 
 
 def chrf(hypotheses, references, orders=6, beta=2):
@@ -187,30 +187,6 @@ def train_one(pairs, lr, folder, args, name):
     return translator, {"pairs": len(keep), **spent}
 
 
-def jobs_of(args, lang, reverse):
-    """What one direction of one language translates: {file name: {id: text}}, and the dev references."""
-    root, manifest = Path(args.data), data.load_manifest(args.data)
-    dev = data.read_bitext(root / manifest["langs"][lang]["dev"])
-    jobs = {"dev.tsv": {str(i): pair[0 if reverse else 1] for i, pair in enumerate(dev)}}
-    if reverse:
-        jobs["train.tsv"] = data.read_tsv(root / manifest["train"]["queries"])
-    else:
-        jobs |= {f"test.{test['set']}.tsv": data.read_tsv(root / test["queries"])
-                 for test in manifest["tests"] if test["lang"] == lang}
-    return jobs, [pair[1 if reverse else 0] for pair in dev]
-
-
-def write_translations(translator, jobs, references, folder):
-    """Translate every job into `folder`; returns chrF of the dev sentences, lower-cased."""
-    for name, texts in jobs.items():
-        made = dict(zip(texts, translator.translate(list(texts.values()), name=name)))
-        lines = [f"{key}\t{text or '?'}\n" for key, text in made.items()]       # an empty query is no query
-        (folder / name).write_text("".join(lines), encoding="utf-8")
-        if name == "dev.tsv":
-            score = chrf([text.lower() for text in made.values()], [text.lower() for text in references])
-    return score
-
-
 def one_direction(folder, lang, reverse, args, lr=None, only_dev=False):
     """done.json of one direction: its texts translated unless it is there, by a model trained at rate `lr`,
     without a rate by the pre-trained model args.name.
@@ -219,18 +195,26 @@ def one_direction(folder, lang, reverse, args, lr=None, only_dev=False):
     part = open_experiment(folder, args, **unit)
     if part is None:
         return data.read_json(folder / "done.json")
-    jobs, references = jobs_of(args, lang, reverse)
+    root, manifest = Path(args.data), data.load_manifest(args.data)
+    entry = manifest["langs"][lang]
+    pairs, dev = ([pair[::1 if reverse else -1] for pair in data.read_bitext(root / entry[split])]
+                  for split in ("train", "dev"))                                     # (text, translation)
+    paths = {"train.tsv": training(root)["queries"]} if reverse else {
+        f"test.{test['set']}.tsv": test["queries"] for test in manifest["tests"] if test["lang"] == lang}
+    jobs = {"dev.tsv": [(str(i), text) for i, (text, _) in enumerate(dev)]}
+    jobs |= {name: data.read_tsv(root / path).items() for name, path in paths.items() if not only_dev}
     if lr:
-        entry = data.language(args.data, lang)
-        pairs = data.read_bitext(Path(args.data) / entry["train"])[:entry["pairs"]]
-        pairs = [(e, x) if reverse else (x, e) for e, x in pairs]
-        translator, spent = train_one(pairs, lr, part, args, folder.name)
+        translator, spent = train_one(pairs[:entry["pairs"]], lr, part, args, folder.name)
     else:
         ends = [code_of(end, args.codes or []) for end in (("en", lang) if reverse else (lang, "en"))]
         translator, spent = by_name(args.name, *ends, args.beams, args.max_tokens), {"model": args.name}
         translator.model.to(args.device)
-    jobs = {"dev.tsv": jobs["dev.tsv"]} if only_dev else jobs
-    score = write_translations(translator, jobs, references, part)
+    for name, texts in jobs.items():
+        made = translator.translate([text for _, text in texts], name=name)
+        lines = [f"{key}\t{text or '?'}\n" for (key, _), text in zip(texts, made)]  # an empty query is none
+        (part / name).write_text("".join(lines), encoding="utf-8")
+        if name == "dev.tsv":
+            score = chrf([text.lower() for text in made], [text.lower() for _, text in dev])
     print(f"  {folder.name}: dev chrF {score:.1f}", flush=True)
     return close_experiment(part, folder, {**unit, "dev_chrf": score, **spent})
 
@@ -262,19 +246,14 @@ def train(args):
 
 
 def pretrained(args, lr=None):
-    """Translate by a pre-trained model instead: the test queries, and the training queries with --reverse."""
+    """Translate by a pre-trained model instead: the test queries, and the English training queries."""
     for lang in languages(args):
         one_direction(Path(args.out) / f"{lang}-en", lang, False, args, lr)
-        if args.reverse:
-            one_direction(Path(args.out) / f"en-{lang}", lang, True, args, lr)
+        one_direction(Path(args.out) / f"en-{lang}", lang, True, args, lr)
 
 
 def parser():
-    options = "langs* beams=5 max-tokens=64 reverse~True"
-    trained = f"{TRAINING} {options} encoder! dropout=0.1 smoothing=0.1"
-    return commands_of(__doc__, (tune, f"{trained} lr*! steps*1000"),
-                       (train, f"{trained} lr=0.0 steps=0 rates="),
-                       (pretrained, f"{options} out! name! codes*"))
+    return commands_of("nmt", __doc__, {"tune": tune, "train": train, "pretrained": pretrained})
 
 
 def main(argv=None):

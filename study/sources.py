@@ -9,7 +9,6 @@ MIRROR=folder      files are taken from this folder (any depth) and nothing is d
 OFFLINE=1          the cache is used, nothing is downloaded
 DATA_CACHE=folder  where downloads are kept, default ~/.cache/optical-data
 """
-import argparse
 import contextlib
 import hashlib
 import heapq
@@ -22,29 +21,23 @@ from collections import Counter, namedtuple
 from pathlib import Path
 
 import data
-from study import status_of
+from study import parser_of, status_of
 
 
 # A query language; cls: "low" or "high" resource; codes: {source: what the source calls it}.
 Language = namedtuple("Language", "name family cls profiles iso flores codes")
-# A data set; parents: folders above a file that belong to its name in a mirror; read: what reads it through;
-# base: how an address begins; files: {file: its MD5, or how its SHA-256 begins, or ""}.
-Source = namedtuple("Source", "profile parents read licence cite note base files")
+# A data set; parents: folders above a file that belong to its name in a mirror; member: what is read of
+# an archive; base: how an address begins; files: {file: its MD5, or how its SHA-256 begins, or ""}.
+Source = namedtuple("Source", "profile parents member licence cite note base files")
 OPUS = ("ccaligned", "ccmatrix", "paracrawl", "europarl")
 
 
 def _languages(path):
-    """{code: Language} of a file. What a source calls it: as `usual` or the row says, else ISO 639-1."""
+    """{code: Language} of a file; a source without a code of its own calls the language as ISO 639-1 does."""
     found = {}
     for code, iso, name, family, cls, profiles, flores, own in list(data.columns(path, "", 8))[1:]:
-        usual = dict.fromkeys(("ntrex", "tatoeba"), flores[:3]) | {"belebele": flores, "sib-200": flores}
-        usual |= dict.fromkeys(("ciral", "mmarco"), name.lower())
-        usual |= dict.fromkeys(("afriqa-train", "afriqa-dev", "afriqa-test"), code)
-        usual |= dict.fromkeys(OPUS, "-".join(sorted(("en", iso))))
-        own = own.split() + ["ccaligned", "ccmatrix", "belebele"] * ("paper" in profiles)
-        pairs = (entry.partition("=") for entry in own)
-        found[code] = Language(name, family, cls, profiles, iso, flores, {
-            source: given or usual.get(source, iso) for source, _, given in pairs})
+        codes = {source: given or iso for source, _, given in (entry.partition("=") for entry in own.split())}
+        found[code] = Language(name, family, cls, profiles, iso, flores, codes)
     return found
 
 
@@ -90,8 +83,7 @@ class Count(dict):
         for row in rows:
             self["read"] += 1
             self["kept"] += 1
-            reason = why(row)
-            if reason:
+            if reason := why(row):
                 self.skip(reason)
             else:
                 yield row
@@ -136,11 +128,7 @@ class Files:
         """The path of a file, downloaded if need be; None where there is none (mirror, HTTP 404)."""
         path, row = self.here(name, file), SOURCES[name]
         if path and row.files.get(file) and path not in self.right:          # once: some have gigabytes
-            try:
-                verify(path, row.files[file])
-                self.right[path] = True
-            except ValueError:
-                self.right[path] = False
+            self.right[path] = not damage(path, row.files[file])
         if path or not self.download:
             return path
         if not (self.cache / name).is_dir():
@@ -154,14 +142,13 @@ class Files:
         return [] if None in paths else paths
 
 
-def verify(path, checksum):
-    """Raise ValueError where a file's digest does not begin with `checksum`."""
+def damage(path, checksum):
+    """What is wrong with a file whose digest does not begin with `checksum`, else ""."""
     algorithm = "md5" if len(checksum) == 32 else "sha256"
     with open(path, "rb") as f:
         got = hashlib.file_digest(f, algorithm).hexdigest()[:len(checksum)]
-    if got != checksum:
-        raise ValueError(f"{path}: {algorithm} {got}, expected {checksum}; fetch it again, or put a version "
-                         "that you trust into MIRROR")
+    fix = "fetch it again, or put a version that you trust into MIRROR"
+    return "" if got == checksum else f"{path}: {algorithm} {got}, expected {checksum}; {fix}"
 
 
 def fetch(url, path, checksum=""):
@@ -170,32 +157,26 @@ def fetch(url, path, checksum=""):
     By huggingface_hub, which tries again where a connection fails, and knows tokens and HF_ENDPOINT.
     Raises: FileNotFoundError where there is none, ValueError, one line, for everything else.
     """
-    from huggingface_hub import errors, file_download
-    part, hub = Path(f"{path}.part"), re.fullmatch(HUB + "(.+)/resolve/([^/]+)/(.+)", url)
+    from huggingface_hub import constants, errors, file_download, utils
+    part, headers = Path(f"{path}.part"), utils.build_hf_headers() if url.startswith(HUB) else None
     part.parent.mkdir(parents=True, exist_ok=True)
     try:
-        if hub:
-            folder = str(path).removesuffix(hub[3])
-            Path(file_download.hf_hub_download(hub[1], hub[3], repo_type="dataset", revision=hub[2],
-                                               local_dir=folder)).replace(part)
-        else:
-            with open(part, "ab") as f:
-                file_download.http_get(url, f, resume_size=f.tell())
+        with open(part, "ab") as f:
+            file_download.http_get(url.replace(HUB, constants.ENDPOINT + "/datasets/"), f,
+                                   resume_size=f.tell(), headers=headers)
     except (errors.HTTPError, OSError) as e:
         cause = e.__cause__ or e
         status = getattr(getattr(cause, "response", None), "status_code", None)
-        if part.exists() and (status == 416 or not part.stat().st_size):     # nothing is left, or came
+        if status == 416 or not part.stat().st_size:                         # nothing is left, or came
             part.unlink()
-        if isinstance(e, errors.RemoteEntryNotFoundError) or status == 404 and not hub:
+        if status == 404:
             raise FileNotFoundError(f"{url}: HTTP 404") from None
         why = f"HTTP {status}" if status else data.clean(str(cause))
         raise ValueError(f"{url}: {why}; the same command goes on from there; if you have the file, put it "
                          "into MIRROR") from None
-    try:
-        verify(part, checksum)
-    except ValueError:
+    if why := damage(part, checksum):
         part.unlink()                                               # or the next call would go on from it
-        raise
+        raise ValueError(why)
     return part.replace(path)                                       # whole, and its checksum is right
 
 
@@ -236,6 +217,11 @@ def realigned(pairs, count, price=3.0):
             if 0 <= i + offset < len(pairs)]
 
 
+def usable(rows, count, max_ratio=4.0):
+    """The pairs of a file that are worth training on, as a list; `count` tells of the others."""
+    return list(filter_pairs(realigned(count.each(rows), count), count, max_ratio=max_ratio))
+
+
 def filter_pairs(pairs, count, max_words=200, max_ratio=4.0):
     """Yield the pairs worth training on, count the others; max_ratio is of lengths in characters, or None."""
     pairs, seen = list(pairs), set()
@@ -255,6 +241,14 @@ def filter_pairs(pairs, count, max_words=200, max_ratio=4.0):
             yield english, source
 
 
+def apart(pairs, dev, count):
+    """Training and dev pairs; no text of dev is in training."""
+    known = {text for pair in dev for text in pair}
+    train = [pair for pair in pairs if known.isdisjoint(pair)]
+    count.skip("a side is in dev", count["kept"] - len(train))
+    return {"train": train, "dev": dev}
+
+
 def records(path, parse, shape):
     """Yield parse(record) of a JSON-lines file. Raises: ValueError naming the line of another shape."""
     for number, line, record in data.json_lines(path):
@@ -265,11 +259,11 @@ def records(path, parse, shape):
 
 
 def read_afriqa(path):
-    """Yield {id, question, english, context, title} of AfriQA JSON lines; a null or missing text is ""."""
-    def parse(record):                           # files without passages have other keys; some texts are NaN
-        texts = {"question": record.get("question_lang", record.get("question")),
-                 "english": record.get("question_translated", record.get("translated_question")),
-                 "context": record.get("context"), "title": record.get("title")}
+    """Yield {id, question, english, context, title} of AfriQA's gold passages; a null or no text is ""."""
+    keys = dict(question="question_lang", english="question_translated", context="context", title="title")
+
+    def parse(record):                                                                # some texts are NaN
+        texts = {key: record.get(own) for key, own in keys.items()}
         return {"id": str(record["id"])} | {
             key: data.clean(text) if isinstance(text, str) else "" for key, text in texts.items()}
 
@@ -282,25 +276,24 @@ def read_afriqa(path):
 
 
 def read_squad(path, member=".json"):
-    """Yield {title, context, sentences, questions: [(id, question, index of answer's sentence or None)]}."""
+    """Yield XQuAD-R's {context, sentences, questions: [(id, question, index of the answer's or None)]}."""
     with data.open_bytes(path, member) as stream:
         raw, seen, n = stream.read(), set(), 0
     try:
         articles = data.from_json(raw.decode("utf-8-sig"), path)["data"]
-        for n, (article, paragraph) in enumerate(((a, p) for a in articles for p in a["paragraphs"]), 1):
-            # XQuAD-R has character spans of sentences; an answer belongs to the one that it starts in.
-            context, spans, questions = paragraph["context"], paragraph.get("sentence_breaks", []), []
+        for n, paragraph in enumerate((p for article in articles for p in article["paragraphs"]), 1):
+            # Sentences are spans of characters; an answer belongs to the one that it starts in.
+            context, spans, questions = paragraph["context"], paragraph["sentence_breaks"], []
             for qa in paragraph["qas"]:
-                start = qa["answers"][0]["answer_start"] if qa["answers"] else -1
+                start = qa["answers"][0]["answer_start"]
                 sentence = next((i for i, (first, end) in enumerate(spans) if first <= start < end), None)
                 questions.append((qa["id"], data.clean(qa["question"]), sentence))
                 if qa["id"] in seen:
                     raise ValueError(f"question id {qa['id']!r} occurs twice")
                 seen.add(qa["id"])
-            yield {"title": data.clean(article.get("title", "").replace("_", " ")), "questions": questions,
-                   "context": data.clean(context),
+            yield {"context": data.clean(context), "questions": questions,
                    "sentences": [data.clean(context[first:end]) for first, end in spans]}
-    except (KeyError, TypeError, ValueError, AttributeError) as e:
+    except (LookupError, TypeError, ValueError, AttributeError) as e:
         raise ValueError(f"{path}: paragraph {n}: not SQuAD's format ({type(e).__name__}: {e})") from None
 
 
@@ -342,26 +335,23 @@ def wiki_titles(files, langs, seed, most=50_000, words=200):
     return wiki
 
 
-def read_sgml(path):
+def blocks(path, pattern, encoding, member=""):
+    """Yield (file:line, text) of each match of a pattern in a file."""
+    text, line, at = "\n".join(line for _, line in data.lines(path, member, encoding)), 1, 0
+    for found in re.finditer(pattern, text):
+        line, at = line + text.count("\n", at, found.start()), found.start()
+        yield f"{path}:{line}", found[0]
+
+
+def read_sgml(path, encoding="iso-8859-1"):
     """Yield (docno, text) of a CLEF or TREC file: headline and text of each <DOC>, without mark-up."""
-    record, began = [], 0
-    for number, line in data.lines(path, encoding="iso-8859-1"):
-        if re.match(r"\s*<DOC>", line, re.I):
-            if began:
-                raise ValueError(f"{path}:{number}: <DOC> inside the one of line {began}")
-            record, began = [], number
-        record.append(line)
-        if began and re.search(r"</DOC>", line, re.I):
-            text = "\n".join(record)
-            docno = re.search(r"<DOCNO>\s*(\S+)\s*</DOCNO>", text, re.I)     # the judgements use no DOCID
-            if not docno:
-                raise ValueError(f"{path}:{began}: a <DOC> without <DOCNO>")
-            parts = re.findall(r"<HEADLINE>(.*?)</HEADLINE>", text, re.S | re.I)
-            parts += re.findall(r"<TEXT>(.*?)</TEXT>", text, re.S | re.I)
-            yield docno[1], data.clean(html.unescape(re.sub(r"<[^>]*>", " ", " ".join(parts))))
-            began = 0
-    if began:
-        raise ValueError(f"{path}:{began}: a <DOC> that does not end")
+    for where, text in blocks(path, r"(?ims)^[^\S\n]*<DOC>.*?(?=^[^\S\n]*<DOC>|\Z)", encoding):
+        docno = re.search(r"<DOCNO>\s*(\S+)\s*</DOCNO>.*</DOC>", text, re.S | re.I)
+        if not docno:                                                        # the judgements use no DOCID
+            raise ValueError(f"{where}: a <DOC> without <DOCNO>, or that does not end")
+        parts = re.findall(r"<HEADLINE>(.*?)</HEADLINE>", text, re.S | re.I)
+        parts += re.findall(r"<TEXT>(.*?)</TEXT>", text, re.S | re.I)
+        yield docno[1], data.clean(html.unescape(re.sub(r"<[^>]*>", " ", " ".join(parts))))
 
 
 def topic_id(text, where):
@@ -372,20 +362,21 @@ def topic_id(text, where):
     return f"C{int(found[1]):03d}"
 
 
-# A topic, a field of it, the encoding. CLEF's tags have a prefix of the language and need not close.
+# A topic, a field of it, the encoding. CLEF's tags have a prefix of the language and need not close; TREC's
+# topics are called as they are.
 CLEF = (r"(?si)<top>.*?</top>", r"(?i)<(?:[A-Z]{1,2}-)?(num|title|desc)>([^<]*)", "iso-8859-1")
+TREC = (CLEF[0], r"(?i)<(num|title|desc)>(?:\s*Number:)?([^<]*)", "utf-8")
 CIIR = (r"(?s)\S.*?(?=\n\s*\n|\Z)",
         r"(?ims)^(query_id|title|description):(.*?)(?=^query_id:|^title:|^description:|\Z)", "utf-8")
 
 
 def read_topics(path, member="", style=CLEF):
-    """{topic: (title, description)} of a CLEF file or, style CIIR, of one of its translations."""
+    """{topic: (title, description)} of a CLEF file or, by style, of one of its translations or TREC's."""
     (tops, fields, encoding), found = style, {}
-    text = "\n".join(line for _, line in data.lines(path, member, encoding))
-    for top in re.finditer(tops, text):
-        where = f"{path}:{text.count(chr(10), 0, top.start()) + 1}"
-        own = {key[0].lower(): data.clean(html.unescape(value)) for key, value in re.findall(fields, top[0])}
-        topic = topic_id(own.get("n", own.get("q", "")), where)
+    for where, top in blocks(path, tops, encoding, member):
+        own = {key[0].lower(): data.clean(html.unescape(value)) for key, value in re.findall(fields, top)}
+        topic = own.get("n", own.get("q", ""))
+        topic = topic if style == TREC else topic_id(topic, where)
         if not own.get("t") or topic in found:
             raise ValueError(f"{where}: topic {topic} has no title, or occurs twice")
         found[topic] = own["t"], own.get("d", "")
@@ -394,40 +385,35 @@ def read_topics(path, member="", style=CLEF):
     return found
 
 
-def check(profile=None, mirror=None):
-    """Print the state of every source; return how many are wrong: unreadable, or damaged in the cache."""
-    files, wrong = Files(mirror), 0
+def check(args):
+    """Print the state of every source; exit status 1 where one is unreadable, or damaged in the cache."""
+    files, wrong = Files(args.mirror), 0
     for name, row in SOURCES.items():
-        notes, sizes, (kind, *member) = [], [], row.read.split()
-        read = {"afriqa": read_afriqa, "squad": read_squad, "lines": data.lines}[kind]
-        for file, checksum in row.files.items() if profile in (None, *row.profile.split()) else ():
+        notes, sizes = [], []
+        for file, checksum in row.files.items() if args.profile in (None, *row.profile.split()) else ():
             state, path = "missing", files.here(name, file)
             try:
                 if not path:
                     raise ValueError(row.base + file)
                 state = "wrong"
                 sizes.append(path.stat().st_size)
-                if not sum(1 for _ in read(path, *member)):
+                if not sum(1 for _ in data.lines(path, row.member)):
                     raise ValueError(f"{path}: empty")
                 state = "differs" if files.mirror else "wrong"      # a mirror's file is used as it is
-                verify(path, checksum)
+                if why := damage(path, checksum):
+                    raise ValueError(why)
             except ValueError as e:
                 wrong += state == "wrong"
                 notes.append(f"  {state:7s}  {str(e).split('; ')[0]}")
         if notes or sizes:
             head = f"{name}: {len(sizes)} of {len(row.files)} files present, {sum(sizes):,} bytes"
             print("; ".join(filter(None, (head, row.licence, row.cite, row.note))), *notes, sep="\n")
-    return wrong
+    return int(wrong > 0)
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog="study.sources", allow_abbrev=False, description="The data sets.")
-    p = parser.add_subparsers(dest="command", required=True).add_parser(
-        "check", allow_abbrev=False, help="report every source: present, missing, wrong")
-    p.add_argument("--profile", choices=PROFILES, help="default all")
-    p.add_argument("--mirror", help="folder with the publishers' files, default $MIRROR")
-    args = parser.parse_args(argv)
-    return status_of(lambda: int(check(args.profile, args.mirror) > 0))
+    args = parser_of("sources", __doc__, {"check": check}, profiles=PROFILES).parse_args(argv)
+    return status_of(args.run, args)
 
 
 if __name__ == "__main__":

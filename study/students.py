@@ -34,8 +34,8 @@ import ot
 from optical import (OBJECTIVES, SINKHORN, Bitext, Encoder, Vectors, copy_of, distil, documents_of, fit,
                      length_batches, maxsim, pad, ranking_loss, search as search_index, train_teacher)
 from study import baselines
-from study.experiment import (TRAINING, close_experiment, commands_of, first_of, keeper, languages,
-                              load, open_experiment, run_command, training_of, write_json)
+from study.experiment import (close_experiment, commands_of, first_of, keeper, languages, load,
+                              open_experiment, run_command, training_of, write_json)
 
 SUPERVISED = ("code-switch", "translate-train", "wikiclir")
 OURS = {"marginals": "idf", "questions": 0.5, "average": [0.0, 0.25, 0.5]}                # of method "ours"
@@ -140,13 +140,12 @@ def pretrain(args):
 
 def teacher(args):
     """The English late-interaction retriever, from the collection's triples; scored on its dev queries."""
-    root, part = Path(args.data), open_experiment(args.out, args)
+    root, paths, part = Path(args.data), training(args.data), open_experiment(args.out, args)
     if part is None:
         return
     torch.manual_seed(args.seed)
     encoder = Encoder.load(args.encoder, args.dim, args.query_tokens, args.doc_tokens, bool(args.augment),
                            args.freeze, args.device, args.bf16)
-    paths = data.load_manifest(root)["train"]
     docs, triples = data.read_tsv(root / paths["docs"]), data.read_triples(root / paths["triples"])
     spent = train_teacher(encoder, data.read_tsv(root / paths["queries"]), docs, triples, args.steps,
                           args.epochs, args.batch, args.lr, args.negatives, args.seed, part,
@@ -177,7 +176,7 @@ def bitext_of(args, lang, teacher):
         entry = data.language(args.data, own)
         pairs = data.read_bitext(Path(args.data) / entry["train"])[:None if args.pairs else entry["pairs"]]
         if args.questions:
-            queries, draw = data.load_manifest(args.data)["train"]["queries"], random.Random(args.seed)
+            queries, draw = training(args.data)["queries"], random.Random(args.seed)
             lexicons = [read_lexicon(args, f"en-{own}.txt")]
             pairs += [(text, baselines.code_switch(text, lexicons, args.questions, draw))
                       for text in data.read_tsv(Path(args.data) / queries).values()]
@@ -224,7 +223,7 @@ def dev_scores(student, teacher, lang, args, folder=None):
         evaluate.write_run(folder / "dev.trec", run, "dev")
     means = evaluate.summary(qrels, run, ["map", "success_1"])
     found = {"dev_map": means["map"], "dev_accuracy": means["success_1"]}
-    if args.lexicon:
+    if args.lexicon and data.load_manifest(args.data)["train"]:
         lexicons = [read_lexicon(args, f"en-{own}.txt") for own in lang.split("+")]
         (asked, qrels, pool), draw = dev_questions(Path(args.data)), random.Random(1)
         asked = {qid: baselines.code_switch(text, lexicons, 1.0, draw) for qid, text in asked.items()}
@@ -233,9 +232,18 @@ def dev_scores(student, teacher, lang, args, folder=None):
     return found | {"dev": found.get("dev_switched", found["dev_map"])}
 
 
+def training(root):
+    """The manifest's "train". Raises: ValueError where the collection has no training queries."""
+    found = data.load_manifest(root)["train"]
+    if not found:
+        raise ValueError(f"{root}/collection.json: no training queries; prepare it with --train, or give a "
+                         "TEACHER and leave out what learns from them: ours, code-switch, translate-train")
+    return found
+
+
 def dev_questions(root):
     """The teacher's dev queries, their judgements, their documents."""
-    paths = data.load_manifest(root)["train"]
+    paths = training(root)
     return (data.read_tsv(root / paths["dev_queries"]), evaluate.read_qrels(root / paths["dev_qrels"]),
             data.read_tsv(root / paths.get("dev_docs", paths["docs"])))
 
@@ -246,7 +254,7 @@ class Questions:
         root, manifest, langs = Path(args.data), data.load_manifest(args.data), lang.split("+")
         if len(langs) > 1 and method != "code-switch":
             raise ValueError(f"{method} trains a student of one language, not of {lang}")
-        paths = manifest["langs"][lang]["wiki"] if method == "wikiclir" else manifest["train"]
+        paths = manifest["langs"][lang]["wiki"] if method == "wikiclir" else training(root)
         self.args, self.triples = args, data.read_triples(root / paths["triples"])
         self.queries, self.lexicons = data.read_tsv(root / paths["queries"]), []
         if method == "code-switch":
@@ -376,7 +384,7 @@ def tests_of(args, lang):
 def search_tests(args, tests, encoder, teacher, name, queries="queries"):
     """Runs RUNS/<set>/<name>.s<seed>.trec of some test sets; returns {"search_ms": {set: ms a query}}."""
     manifest, spent = data.load_manifest(args.data), {}
-    for test in tests:
+    for test in (test for test in tests if callable(queries) or queries in test):   # some have no English
         asked = queries(test) if callable(queries) else data.read_tsv(Path(args.data) / test[queries])
         docs = data.read_tsv(Path(args.data) / manifest["docs"][test["docs"]])
         index = keeper(args.cache, test["docs"])(teacher, docs, "doc")
@@ -440,10 +448,18 @@ def kept(folder, lang, method, args):
 
 
 def as_chosen(args, method):
-    """The arguments with the learning rate and steps that `tune` chose in --rates, unless they are given."""
+    """The arguments with the learning rate and steps that `tune` chose in --rates, unless they are given.
+    A published run has those of all methods in one file, lr.json.
+    """
     if not (args.lr and args.steps or args.rates):
         raise ValueError("no learning rate or no steps; give --lr and --steps, or a tune's folder as --rates")
-    found = {} if args.lr and args.steps else data.read_json(Path(args.rates) / f"lr.{method}.json")
+    found, path = {"lr": args.lr, "steps": args.steps}, Path(args.rates or "", "lr.json")
+    if not (args.lr and args.steps):
+        path = path if path.exists() else path.with_name(f"lr.{method}.json")
+        found = data.read_json(path)
+        found = found.get(method, found)
+        if not {"lr", "steps"} <= found.keys():
+            raise ValueError(f"{path}: no rate and steps of {method}; study.students tune chooses them")
     return Namespace(**{**vars(args), **{key: getattr(args, key) or found[key] for key in ("lr", "steps")}})
 
 
@@ -479,24 +495,15 @@ def train(args):
         train_one(folder, lang, method, own, teacher, bitexts, then)
 
 
-def student_options():
-    """The options of every command that trains students, see `commands_of`."""
-    methods = "|".join([*OBJECTIVES, "ours", *SUPERVISED])
-    plans, costs, marginals = map("|".join, (PLANS, COSTS, MARGINALS))
-    return (f"{TRAINING} teacher! cache! langs* methods*optical:{methods} pairs=0 max-tokens=64 "
-            f"epsilon=0.05 tau=0.05 plan=sinkhorn:{plans} cost=cosine:{costs} marginals=uniform:{marginals} "
-            "init=teacher:teacher|bare layers=0 augment~ lexicon* lexicon-size=0 switch=0.5 "
-            "share=-1.0 mix=0.0 translations* negatives=1 questions=0.0 "
-            "average*0.0 save?")
+def choices():
+    """What some options of the commands that train students may be."""
+    methods = [*OBJECTIVES, "ours", *SUPERVISED]
+    return {"methods": methods, "plans": PLANS, "costs": COSTS, "marginals": MARGINALS}
 
 
 def parser():
-    return commands_of(
-        __doc__, (pretrain, f"{TRAINING} vocab=6000 hidden=128 layers=4 ffn=4 steps=2000 lr=1e-3"),
-        (teacher, f"{TRAINING} encoder! dim=128 query-tokens=32 doc-tokens=180 augment~ freeze? epochs=1.0 "
-                  "steps=0 lr=3e-5 negatives=1"),
-        (search, "teacher! cache! runs! out! translations="), (tune, f"{student_options()} lr*! steps*400"),
-        (train, f"{student_options()} runs! variants* lr=0.0 steps=0 rates= tuned="))
+    return commands_of("students", __doc__, {"pretrain": pretrain, "teacher": teacher, "search": search,
+                                             "tune": tune, "train": train}, **choices())
 
 
 def arguments(parser, argv):

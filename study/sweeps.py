@@ -11,16 +11,14 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import torch
 
 import data
 import evaluate
-import ot
-from optical import SINKHORN, documents_of, fit, length_batches, maxsim, ranking_loss, spread
+from optical import documents_of, fit, length_batches, links, maxsim, plans_of, ranking_loss
 from study import baselines, tables
-from study.experiment import (TRAINING, close_experiment, commands_of, languages, load, open_experiment,
-                              run_command, training_of, write_json)
-from study.students import arguments, as_chosen, search_tests, student_options, tests_of, train_one
+from study.experiment import (close_experiment, commands_of, languages, load, open_experiment, run_command,
+                              training_of, write_json)
+from study.students import arguments, as_chosen, choices, search_tests, tests_of, train_one
 
 
 def row_of(args, table, method, lang, head, measure, value, n, facts):
@@ -170,58 +168,6 @@ def scale(args):
     tables.write_rows(args.rows, rows)
 
 
-def word_of(encoder, text, max_tokens):
-    """For each token of a text as a query its word's place in `text.split()`, -1 for markers and the like."""
-    pieces = encoder.tokenizer(text, truncation=True, max_length=max_tokens - 1, return_offsets_mapping=True)
-    spans, at, word = [], 0, {}
-    for n, piece in enumerate(text.split()):
-        at = text.index(piece, at)
-        word |= dict.fromkeys(range(at, at + len(piece)), n)
-        at += len(piece)
-    for start, end in pieces["offset_mapping"]:
-        inside = [word[i] for i in range(start, end) if i in word]     # a piece may begin with a space
-        spans.append(inside[-1] if inside else -1)
-    return spans[:1] + [-1] + spans[1:]                                 # the marker follows the first token
-
-
-def word_matrix(values, rows, columns, gather):
-    """Token values (N, M) to word values, the sum or the maximum of a word pair's tokens: np.add, np.maximum.
-    rows (N), columns (M): each token's word, -1 for none.
-    """
-    rows, columns = np.array(rows), np.array(columns)
-    out = np.full((rows.max() + 1, columns.max() + 1), 0.0 if gather is np.add else -np.inf)
-    i, j = np.nonzero((rows[:, None] >= 0) & (columns >= 0))
-    gather.at(out, (rows[i], columns[j]), values[i, j])
-    return out
-
-
-def links(matrix, mutual):
-    """Each source word (column) to its best English word (row); mutual: only where that holds both ways."""
-    found = {(int(i), j) for j, i in enumerate(matrix.argmax(0))}
-    if mutual:
-        found &= {(i, int(j)) for i, j in enumerate(matrix.argmax(1))}
-    return sorted(found)
-
-
-@torch.inference_mode()
-def plans_of(teacher, student, pairs, epsilon, max_tokens, batch=64):
-    """Word matrices of each pair: the plan's mass, summed, and the cosines, the largest: (E, X) arrays."""
-    out = []
-    for start in range(0, len(pairs), batch):
-        some = pairs[start:start + batch]                                        # (B)
-        (t, t_mask), (s, s_mask) = (encoder(encoder.tokens(texts, "query", max_tokens))
-                                    for encoder, texts in zip((teacher, student), zip(*some)))
-        C = ot.cosine_cost(t, s)                                                 # (B, N, M)
-        masses = ot.uniform_marginal(t_mask), ot.uniform_marginal(s_mask)
-        plans = SINKHORN(C / spread(C, t_mask, s_mask), *masses, epsilon, max_iter=1000).plan
-        for pair, plan, cosine in zip(some, plans.cpu().numpy(), (1 - C).cpu().numpy()):
-            places = [word_of(teacher, text, max_tokens) for text in pair]
-            n, m = map(len, places)
-            out.append((word_matrix(plan[:n, :m], *places, np.add),
-                        word_matrix(cosine[:n, :m], *places, np.maximum)))
-    return out
-
-
 def align(args):
     """Alignment error rates against gold links of the dev bitext, for every language that has them: OUT.
 
@@ -236,8 +182,9 @@ def align(args):
         if args.plan and not Path(args.plan).exists():
             (plan, _), = plans_of(teacher, optical, pairs[:1], args.epsilon, args.max_tokens)
             english, source = (text.split()[:n] for text, n in zip(pairs[0], plan.shape))    # may be cut
-            write_json(args.plan, {"rows": english, "columns": source, "plan": plan.tolist()})
-        if not entry["dev_links"]:
+            gold = data.read_links(root / entry["dev_links"])[0] if entry.get("dev_links") else []
+            write_json(args.plan, {"rows": english, "columns": source, "plan": plan.tolist(), "links": gold})
+        if not entry.get("dev_links"):
             continue
         gold = data.read_links(root / entry["dev_links"])
         students = {"zero-shot": teacher, "greedy student": load(Path(args.students) / lang / "greedy", args),
@@ -293,11 +240,8 @@ def cost(args):
 
 
 def parser():
-    return commands_of(
-        __doc__, (answers, "runs! out!"), (cost, "root! out!"),
-        (hybrid, f"{TRAINING} langs* teacher! cross*! steps=400 lr! negatives=1 runs!"),
-        (scale, f"{student_options()} teachers*! lr=0.0 steps=0 rates= runs! rows!"),
-        (align, "langs* teacher! students! epsilon=0.05 max-tokens=64 plan= out!"))
+    return commands_of("sweeps", __doc__, {"answers": answers, "cost": cost, "hybrid": hybrid, "scale": scale,
+                                           "align": align}, **choices())
 
 
 def main(argv=None):

@@ -8,7 +8,6 @@
 
 A row is a cell of a table: {table, method, lang, measure, value, n_queries, seeds, signature, per_query ...}.
 """
-import argparse
 import json
 import os
 import re
@@ -20,26 +19,16 @@ import numpy as np
 
 import data
 import evaluate
-from study import status_of
+from study import parser_of, status_of
 
 VERSION = 1        # of the scores, part of every signature: raised when a number could change
 NAMES = list(data.columns(Path(__file__).with_name("names.tsv"), "", 3))               # what the tables print
-METHODS, FACTS, TITLES = ({key: name for kind, key, name in NAMES if kind == own}
-                          for own in ("method", "fact", "table"))
+METHODS, FACTS, COSTS, TITLES, TEXTS = ({key: name for kind, key, name in NAMES if kind == own}
+                                        for own in ("method", "fact", "cost", "table", "text"))
 OURS, CEILING, ALPHA = "optical", "english", 0.05
 KEY = ("table", "method", "lang", "measure")
 _key = itemgetter(*KEY)
 SCORED = ("map", "recip_rank", "recall_100", "ndcg_cut_10")
-NOTE = """Mean average precision over all judged queries, 0 for those without a result; {} queries.
-Seeds {}; mean ± standard deviation over seeds. Low and high mean: over test sets; gap: high mean - low mean.
-"""
-TESTED = """† OPTICAL is significantly better, ‡ worse than this: two-sided paired t-tests over queries, \
-seeds, p < {}, one sign in every seed; a topic in several languages counts once; {} comparisons, uncorrected.
-"""
-PRIMARY = """
-Primary comparison, declared beforehand: {}, low-resource mean; over queries and seeds, p by Holm's method.
-
-"""
 UNJUDGED = ("mean", "greedy", "contrastive", "optical", "code-switch", "translate-train", "wikiclir")
 
 
@@ -69,6 +58,7 @@ def score(root, runs, subwords=None, studies=None, extra=()):
         if not judged & docids:
             raise ValueError(f"{path}: 0 of its {len(judged)} documents are among {source}'s {len(docids)}")
         head = {"name": test["name"], "class": test["class"], "collection": source, "lang": name}
+        head |= {"smoke": True} if "SMOKE" in manifest.get("profile", "") else {}
         relevant, T = sum(grade > 0 for docs in qrels.values() for grade in docs.values()), len(qrels)
         signed = f"|qrels:{evaluate.qrels_hash(qrels)}"
         facts = {"pairs": lang.get("pairs"), "subwords_per_word": (subwords or {}).get(test["lang"]),
@@ -180,6 +170,8 @@ def _table_2(rows):
     """Every method, and OPTICAL's gain over translation."""
     cells = pivot(rows, "2", "map")
     text, low = _comparison(cells, "Table 2: methods")
+    if is_smoke(rows):
+        return text
     text += _primary(cells)
     gains = "".join(f"OPTICAL against {METHODS[method]}, low resource: {low[OURS] / low[method] - 1:+.1%} "
                     "(the paper, NMT: +13.7%).\n"
@@ -243,11 +235,13 @@ def _primary(cells):
     found = [_difference(parts, own, rival, "low")[0] for rival in rivals]
     lines = [[METHODS[rival], f"{f.mean:+.3f}", f"{f.low:+.3f} to {f.high:+.3f}", f"{p:.3f}"]
              for rival, f, p in zip(rivals, found, evaluate.holm([f.p for f in found]))]
-    return PRIMARY.format(METHODS[own]) + markdown(["against", "difference", "95% interval", "p"], lines)
+    header = ["against", "difference", "95% interval", "p"]
+    return f"\n{TEXTS['primary'].format(METHODS[own])}\n\n{markdown(header, lines)}"
 
 
 def _comparison(cells, title, intro="", tested=True):
     """A table of MAP with means, gap and, if `tested`, significance; and {method: its low-resource MAP}."""
+    tested = tested and not any(is_smoke(line.values()) for line in cells.values())
     methods, (heads, groups) = sorted(cells, key=method_order), _sets(cells)
     columns = {s: [s] for s in heads} | {f"{g} mean": sets for g, sets in groups.items() if len(sets) > 1}
     rivals = [method for method in methods if method not in (OURS, CEILING)] if tested else []
@@ -273,7 +267,8 @@ def _comparison(cells, title, intro="", tested=True):
         for method, line in zip(methods, lines):
             line.append(f"{high[method] - low[method]:.3f}" if method in low.keys() & high.keys() else "")
     counts = ", ".join(f"{_heading(row)} {row['n_queries']}" for row in heads.values())
-    note = NOTE.format(counts, _seeds(cells)) + (TESTED.format(ALPHA, len(better)) if tested else "")
+    note = f"{TEXTS['map'].format(counts)}\n{TEXTS['seeds'].format(_seeds(cells))}\n"
+    note += f"{TEXTS['tested'].format(ALPHA, len(better))}\n" if tested else ""
     signed = {}
     for s, method in ((s, method) for s in heads for method in methods if s in cells[method]):
         signed.setdefault((s, cells[method][s]["signature"]), []).append(method)
@@ -303,24 +298,28 @@ def _plain(rows, table, measure):
 def _table_11(rows):
     """What each method costs; times are the machine's, so this table is not the same twice."""
     cells = pivot(rows, "11", columns="measure")
-    heads = {"seconds": "training, s", "tokens_per_s": "tokens/s", "memory_gb": "peak memory, GB",
-             "search_ms_per_query": "search, ms/query"}
-    shown = [m for m in heads if any(m in line for line in cells.values())]
+    shown = [m for m in COSTS if any(m in line for line in cells.values())]
     lines = [[METHODS.get(method, method), *(f"{line[m]['value']:,.1f}" if m in line else "" for m in shown)]
              for method, line in sorted(cells.items(), key=lambda item: method_order(item[0]))]
     device = next(row["name"] for row in rows if row["table"] == "11")
-    return ("## Table 11: cost\n\n" + markdown(["method", *map(heads.get, shown)], lines)
+    return ("## Table 11: cost\n\n" + markdown(["method", *map(COSTS.get, shown)], lines)
             + f"\nMedians over languages and seeds; memory: the process's peak. Device: {device}.\n")
 
 
 def tables(rows):
     """All tables as one Markdown text: the same rows, the same bytes."""
-    texts, special = [], {"1": _table_1, "2": _table_2, "11": _table_11}
+    special = {"1": _table_1, "2": _table_2, "11": _table_11}
+    texts = ["SMOKE: a few sentences of everything. These numbers mean nothing.\n"] if is_smoke(rows) else []
     for table in sorted({row["table"] for row in rows}, key=lambda table: (len(table), table)):
         measures = dict.fromkeys(row["measure"] for row in rows if row["table"] == table)
         texts += [special[table](rows)] if table in special else [
             _study(rows, table) if measure == "map" else _plain(rows, table, measure) for measure in measures]
     return "\n".join(texts)
+
+
+def is_smoke(rows):
+    """Whether rows are of a smoke run."""
+    return any("smoke" in row for row in rows)
 
 
 def _values(*rows):
@@ -362,54 +361,44 @@ def check(rows, expected):
     return lines, sum(line.startswith("FAIL") for line in lines)
 
 
-def _arguments(argv):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
-    commands, parsers = parser.add_subparsers(dest="subcommand", required=True), {}
-    for name, text in (("score", "score every run of an experiment"), ("tables", "scores.json as Markdown"),
-                       ("expect", "write expected.json from scores.json"),
-                       ("check", "compare scores.json with expected.json; exit status 1 where any differs")):
-        parsers[name] = p = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-        if name != "score":
-            p.add_argument("scores", help="scores.json")
-        if name != "check":
-            p.add_argument("--out", required=True, help="file to write")
-    p = parsers["score"]
-    p.add_argument("--data", required=True, help="folder with collection.json")
-    p.add_argument("--runs", required=True, help="folder with <set>/<method>.s<seed>.trec")
-    p.add_argument("--subwords", help="JSON file {lang: subwords per word}, for table 1 (default: left out)")
-    p.add_argument("--study", nargs="+", default=[], metavar="TABLE[=FOLDER]",
-                   help="further tables and the folders of their runs (default: RUNS-TABLE)")
-    p.add_argument("--extra", nargs="*", default=[], help="JSON files of rows to take over, one a seed")
-    p = parsers["expect"]
-    p.add_argument("--command", required=True, help="what makes these scores, e.g. 'bash run_all.sh'")
-    p.add_argument("--tolerance", type=float, default=0.0, help="largest difference that is ok (default 0)")
-    p.add_argument("--repeats", nargs="*", default=[], help="scores.json of other machines, for tolerances")
-    parsers["check"].add_argument("expected", help="expected.json")
-    return parser.parse_args(argv)
+def _score(args):
+    """Score every run of an experiment; with --root, the OUT of run_all.sh, its other studies too."""
+    root, made = Path(args.root or "none"), ("answers", "scale", "alignment")
+    words = [data.read_json(path) for path in sorted(root.glob("s*/search/subwords.json"))[:1]]
+    extra = [path for path in sorted(root.glob("s*/*.json")) if path.stem in made]
+    studies = {table: root / f"runs-{table}" for table in "345689"}
+    rows = score(args.data, args.runs, *words or [{}], studies, extra)
+    write_rows(args.out, rows)
+    if args.markdown:
+        evaluate.write_text(args.markdown, tables(read_rows(args.out)))
+    for row in (row for row in rows if row["measure"] == "map"):
+        print(f"{row['lang']} {row['method']}: {row['signature']} = {row['value']:.4f}")
 
 
-def _run(args):
-    if args.subcommand == "score":
-        subwords = data.read_json(args.subwords) if args.subwords else {}
-        studies = dict(study.partition("=")[::2] for study in args.study)
-        studies = {table: folder or f"{args.runs}-{table}" for table, folder in studies.items()}
-        rows = score(args.data, args.runs, subwords, studies, args.extra)
-        write_rows(args.out, rows)
-        for row in (row for row in rows if row["measure"] == "map"):
-            print(f"{row['lang']} {row['method']}: {row['signature']} = {row['value']:.4f}")
-    elif args.subcommand == "tables":
-        evaluate.write_text(args.out, tables(read_rows(args.scores)))
-    elif args.subcommand == "expect":
-        repeats = [read_rows(path) for path in args.repeats]
-        write_rows(args.out, expect(read_rows(args.scores), args.command, args.tolerance, repeats))
-    else:
-        lines, failures = check(read_rows(args.scores), read_rows(args.expected))
-        print(*lines, f"{len(lines) - failures} ok, {failures} FAIL", sep="\n")
-        return int(failures > 0)
+def _tables(args):
+    """Write scores.json as Markdown."""
+    evaluate.write_text(args.out, tables(read_rows(args.scores)))
+
+
+def _expect(args):
+    """Write expected.json from scores.json."""
+    repeats = [read_rows(path) for path in args.repeats or ()]
+    write_rows(args.out, expect(read_rows(args.scores), args.command, args.tolerance, repeats))
+
+
+def _check(args):
+    """Compare scores.json with expected.json; exit status 1 where any differs."""
+    if is_smoke(read_rows(args.scores)):
+        raise ValueError(f"{args.scores}: of a smoke run, whose numbers mean nothing; run it without SMOKE")
+    lines, failures = check(read_rows(args.scores), read_rows(args.expected))
+    print(*lines, f"{len(lines) - failures} ok, {failures} FAIL", sep="\n")
+    return int(failures > 0)
 
 
 def main(argv=None):
-    return status_of(_run, _arguments(argv))
+    runs = {"score": _score, "tables": _tables, "expect": _expect, "check": _check}
+    args = parser_of("tables", __doc__, runs).parse_args(argv)
+    return status_of(args.run, args)
 
 
 if __name__ == "__main__":

@@ -124,10 +124,6 @@ def write(folder):
         if split == "train":
             rows[-1]["context"], rows[-2]["question_lang"] = None, float("nan")
         put_rows(gold.format(lang, split), rows)
-    put_rows("afriqa/queries/swa/queries.afriqa.swa.en.train.json", [
-        {"id": i, "question": say("swa", 56, i, ASKS), "translated_question": say("en", 56, i, ASKS),
-         "answers": "[]", "lang": "swa", "split": "train", "translation_type": "human_translation"}
-        for i in range(3)])
     for lang in ("swa", "hau"):
         for split, people in [("train", range(0, 44)), ("dev", range(44, 54)), ("test", range(54, 60))]:
             for side, code in [("en", "en"), (lang, lang)]:

@@ -75,7 +75,7 @@ def test_a_new_language_is_a_row(tmp_path):
     prepare = partial(subprocess.run, [*argv, mirror, "--out", out], cwd=code, capture_output=True, text=True)
     assert "error: unknown language 'kin'" in prepare().stderr
     with open(code / "study" / "languages.tsv", "a") as rows:
-        rows.write("kin\trw\tKinyarwanda\tNiger-Congo\tlow\treal\tkin_Latn\tafriqa-test\n")
+        rows.write("kin\trw\tKinyarwanda\tNiger-Congo\tlow\treal\tkin_Latn\tafriqa-test=kin\n")
     done = prepare()
     assert done.returncode == 0, done.stderr
     entry = data.language(out, "kin")

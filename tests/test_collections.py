@@ -318,7 +318,7 @@ LA94 = "clef/DocumentData/DataCollections/English_data/LATimes94"
     ("belebele/data/swh_Latn.jsonl", lambda b: b + b"{}\n", "jsonl:41: expected an object with link"),
     ("ciral-corpus/translated-passages-v1.0/swahili_passages.jsonl", lambda b: b + b"\xff", "jsonl:41: byte"),
     ("flores/flores200_dataset.tar.gz", lambda b: b[:200], "truncated or damaged gz"),
-    (LA94 + "/la010194", lambda b: b[:-9], "<DOC> that does not end"),
+    (LA94 + "/la010194", lambda b: b[:-9], "<DOC> without <DOCNO>, or that does not end"),
     (LA94 + "/la010194", lambda b: b + b.replace(b"born", b"seen"), "LA010194-0000 occurs twice, with other"),
     ("clef/RelAssess/2000/qrels_english", lambda b: b + b"x1 0 LA1 1\n", "'x1' is no topic number"),
     (LA94, None, "no LA Times 94 below it"), ("clef/RelAssess", None, "no judgements .qrels_english. below"),
@@ -417,7 +417,7 @@ def test_mini_is_asked_for_its_collection(tmp_path, capsys, monkeypatch):
     prepare("mini", "--out", tmp_path / "a", "--langs", "sw,so", "--seed", 7, "--smoke")
     assert "sw Swahili: sw 1 queries, 2 documents; mini 2 pairs" in capsys.readouterr().out
     assert asked == [{"seed": 7, "langs": ["sw", "so"], "smoke": True}]
-    data.write_collection(tiny(), tmp_path / "b")
+    data.write_collection(tiny() | {"profile": "mini SMOKE"}, tmp_path / "b")
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
 
 

@@ -3,6 +3,7 @@
 import ast
 import gzip
 import hashlib
+import json
 import lzma
 import os
 import shutil
@@ -202,9 +203,10 @@ def test_the_files_and_the_manifest_are_as_documented(tmp_path):
     assert m["counts"] == c["counts"] and m["train"]["dev_qrels"] == "train/dev.qrels.txt"
     del files["collection.json"]
     assert {name: hashlib.sha256(body).hexdigest() for name, body in files.items()} == m["sha256"]
-    schema = data.__doc__.split("A collection is")[1]
-    for name in (*m, *m["langs"]["sw"], *m["tests"][0], *m["train"], *m["counts"][0]):
-        assert name in schema, f"{name} is not documented"
+    schema = (ROOT / "examples" / "own" / "README.md").read_text(encoding="utf-8").split("what may be absent")[1]
+    shape = " ".join([*data.SHAPE, *data.SHAPE["langs"]["*"], *data.SHAPE["train?"], *data.TEST])
+    for name in (*shape.replace("?", "").split(), *m, *m["counts"][0]):
+        assert f"`{name}`" in schema, f"{name} is not documented"
 
 
 def test_a_collection_is_there_whole_or_not_there(tmp_path, monkeypatch):
@@ -230,19 +232,44 @@ def test_a_collection_is_there_whole_or_not_there(tmp_path, monkeypatch):
     assert tree(tmp_path / "mine") == {"notes.txt": b"mine"}
 
 
-@pytest.mark.parametrize("text, message", [
-    (None, "no such file"), ("{", ":1: not JSON"), ("[]", "damaged"), ('{"version": 1}', "damaged"),
-    (b"\xff", ":1: byte"), ('{"version": 2, "langs": {}}', "version: 1"), ('{"version": 1, "langs": []}', "damaged"),
-    ('{"version": 1, "langs": {"sw": {"train": "x", "pairs": 3}}}', "langs: dev"),
-    ('{"version": 1, "langs": {}, "docs": {}, "tests": [{"set": "sw"}]}', "tests: lang"),
-    ('{"version": 1, "langs": {}, "tests": [{"set": "s", "lang": "s", "docs": "d", "queries": "q"}]}', "docs"),
-    ('{"version": 1, "langs": {}}', "no language 'sw'; ")])
-def test_a_manifest_that_is_missing_or_damaged_or_lacks_the_language_is_one_line(tmp_path, text, message):
+@pytest.mark.parametrize("text, message", [(None, ": no such file; "), ("{", ":1: not JSON"), (b"\xff", ":1: byte")])
+def test_a_manifest_that_is_missing_or_no_json_is_one_line(tmp_path, text, message):
     if text is not None:
         make(tmp_path, "collection.json", text)
     with pytest.raises(ValueError) as e:
         data.language(tmp_path, "sw")
-    assert "collection.json" in str(e.value) and message in str(e.value) and "\n" not in str(e.value)
+    assert f"collection.json{message}" in str(e.value) and "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("damage, message", [
+    (lambda m: [m], "collection.json: expected an object, got [{"),
+    (lambda m: m.update(version=2), "collection.json: version: expected 1, got 2"),
+    (lambda m: m.update(langs=[]), "langs: expected an object, got []"),
+    (lambda m: m["langs"].update(sw=None), "langs.sw: expected an object, got null"),
+    (lambda m: m["langs"]["sw"].__delitem__("dev"), "langs.sw.dev: expected a text, got null"),
+    (lambda m: m["langs"]["sw"].update(pairs="2"), 'langs.sw.pairs: expected a whole number, got "2"'),
+    (lambda m: m.__delitem__("tests"), "tests: expected a list, got null"),
+    (lambda m: m["tests"][0].update({"class": "mid"}), "tests[0].class: expected 'low' or 'high', got \"mid\""),
+    (lambda m: m["tests"][0].update(docs="gone"), "tests[0].docs: expected 'mini', got \"gone\""),
+    (lambda m: m["tests"][0].__delitem__("qrels"), "tests[0].qrels: expected a text, got null"),
+    (lambda m: m["train"].update(triples=3), "train.triples: expected a text, got 3"),
+    (lambda m: m["langs"].clear(), "no language 'sw'; ")])
+def test_a_damaged_manifest_is_one_line_that_names_file_key_and_what_is_expected(tmp_path, damage, message):
+    data.write_collection(tiny(), tmp_path / "out")
+    manifest = data.load_manifest(tmp_path / "out")
+    make(tmp_path, "out/collection.json", json.dumps(damage(manifest) or manifest))
+    with pytest.raises(ValueError) as e:
+        data.language(tmp_path / "out", "sw")
+    assert "out/collection.json: " in str(e.value) and message in str(e.value) and "\n" not in str(e.value)
+
+
+def test_a_collection_without_training_queries_is_written_and_read(tmp_path):
+    data.write_collection(tiny() | {"train": None}, tmp_path / "out")
+    assert data.load_manifest(tmp_path / "out")["train"] is None
+    assert not [name for name in tree(tmp_path / "out") if name.startswith("train/")]
+    make(tmp_path, "out/collection.json", json.dumps({"version": 1, "seed": 1, "langs": {}, "docs": {}, "tests": []}))
+    manifest = data.load_manifest(tmp_path / "out")
+    assert manifest["train"] is None and manifest["pretrain"] is None
 
 
 @pytest.mark.parametrize("damage, message", [

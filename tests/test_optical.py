@@ -209,7 +209,8 @@ def test_masking_follows_bert():
 
 def test_pretraining_lowers_its_loss_and_makes_an_encoder(tmp_path):
     (tmp_path / "text").write_text("".join(f"{text}\n" for pair in PAIRS for text in pair))
-    (tmp_path / "collection.json").write_text('{"version": 1, "langs": {}, "pretrain": "text"}')
+    (tmp_path / "collection.json").write_text(
+        '{"version": 1, "seed": 1, "langs": {}, "docs": {}, "tests": [], "pretrain": "text"}')
     argv = "pretrain --vocab 150 --hidden 32 --layers 1 --steps 40 --batch 32 --log-every 1 --device cpu"
     assert students.main([*argv.split(), "--data", str(tmp_path), "--out", str(tmp_path / "encoder")]) == 0
     assert lowered(tmp_path / "encoder", 0.95) and len(losses(tmp_path / "encoder")) == 40

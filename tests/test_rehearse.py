@@ -27,14 +27,14 @@ def test_the_rehearsal_measures_every_part(tmp_path, capsys):
 
 def test_the_predicted_hours_count_the_steps_of_run_all():
     script = (ROOT / "run_all.sh").read_text()
-    profile = script[script.index('elif [ "$profile" = paper ]'):script.index("low=\"swa hau")]
+    profile = script[script.index('elif [ "$profile" = paper ]'):script.index("jobs=2 translator")]
     found = dict.fromkeys(("teacher_step_s", "student_step_s", "search_s"), 3600.0) | {
         "encode_tokens_per_s": 1.0, "bitext_tokens": 0}
     hours = rehearse.hours(found, 0)
     teacher, student, tuning = (int(re.search(pattern, profile)[1]) for pattern in (
         r"--augment --steps (\d+)", r" steps=(\d+)", r"tune_steps=(\d+)"))
     rates = len(re.search(r"grid=\(([^)]*)\)", profile)[1].split())
-    methods = len(re.search(r" methods=\(([^)]*)\)", script)[1].split()) + 1              # and translate-train
+    methods = len(re.search(r"\bmethods=\(([^)]*)\)", script)[1].split()) + 1              # and translate-train
     assert hours["teacher"] == teacher and hours["students"] == 7 * methods * student
     assert hours["learning rates"] == methods * rates * tuning
 

@@ -14,7 +14,7 @@ from study import nmt, students, sweeps
 
 EACH = """nmt search bm25-nmt students interpolate ablation teacher-masks masks size mix switch share answers hybrid
     pretrain-32x2 teacher-32x2 pretrain-64x2 teacher-64x2 scale scale-rows align""".split()
-DERIVED = ["scores", "tables", "costs", "costs-table", "figures"]
+DERIVED = ["scores", "costs", "costs-table", "figures"]
 
 
 def plan(profile="mini", **env):
@@ -49,17 +49,50 @@ def test_plan_prints_every_stage_and_runs_nothing(tmp_path):
     stages = plan(OUT=str(tmp_path / "out"), SEEDS="1 2", LANGS="sw,de")
     assert list(stages) == [
         "data", "bm25", "lexicon", "bm25-lexicon", "psq", "pretrain-s1", "teacher-s1", "nmt-tune-s1",
-        *(f"{name}-s1" for name in EACH[:3]), "tune", *(f"{name}-s1" for name in EACH[3:]), "pretrain-s2",
+        *(f"{name}-s1" for name in EACH[:3]), "tune", "students-s1", "interpolate-s1", "table-2",
+        *(f"{name}-s1" for name in EACH[5:]), "pretrain-s2",
         "teacher-s2", *(f"{name}-s2" for name in EACH), *DERIVED]
     assert not (tmp_path / "out").exists() and "prepare mini" in stages["data"]
     for name in ("nmt-s1", "nmt-s2"):                               # rates are chosen once, by the first seed
         assert f"--rates {tmp_path}/out/tune-nmt" in stages[name]
-    rows = [f"{tmp_path}/out/s{s}/{name}.json" for s in (1, 2) for name in ("answers", "scale", "alignment")]
-    assert f"--extra {' '.join(rows)} --" in stages["scores"]
+    assert f"--root {tmp_path}/out --" in stages["scores"]
     test = run_all("test", PLAN="1")
     assert re.fullmatch(r"\[todo\] test: \S+ -m pytest -q .*tests\n", test.stdout) and test.returncode == 0
     unknown = run_all("papper", PLAN="1")
     assert unknown.returncode == 2 and "no profile 'papper'" in unknown.stderr
+
+
+def test_help_lists_profiles_and_settings_and_a_setting_that_is_none_is_refused():
+    told = run_all("--help")
+    assert told.returncode == 0 and told.stdout.startswith("bash run_all.sh ") and "TEACHER=" in told.stdout
+    for name in ("SEED", "STEPS"):
+        wrong = run_all(**{name: "2"})
+        assert wrong.returncode == 2 and wrong.stderr.count("\n") == 1 and f"{name}=2: no setting" in wrong.stderr
+
+
+def test_quick_is_mini_in_two_languages_with_known_rates():
+    stages = plan("quick")
+    assert "prepare mini --langs sw de" in stages["data"] and "nmt-s1" not in stages and "tune" not in stages
+    assert "--rates results/mini" in stages["students-s1"] and "--methods mean contrastive optical ours" in stages["students-s1"]
+
+
+def test_own_takes_files_and_without_training_queries_what_needs_none():
+    own = {"LANGS": "sw", "CORPUS": "c", "QUERIES": "q", "QRELS": "r", "BITEXT": "en x", "TEACHER": "t", "TABLES": "1 2 3"}
+    stages = plan("own", **own)
+    assert "own --lang sw --corpus c --queries q --qrels r --bitext en x --out" in stages["data"]
+    assert "teacher-s1" not in stages and "interpolate-s1" not in stages and "masks-s1" not in stages
+    assert "--methods contrastive optical mean greedy --" in stages["students-s1"] and "--teacher t" in stages["students-s1"]
+    assert "init=bare" not in stages["ablation-s1"] and "questions" not in stages["ablation-s1"]
+    assert "marginals=idf" in stages["ablation-s1"] and "epsilon=0.02" in stages["ablation-s1"]
+    more = plan("own", **own, ENGLISH="e", TRAIN="a b c")
+    assert "--english e --train a b c --out" in more["data"] and "ours" in more["students-s1"]
+
+
+def test_another_run_gives_its_teachers_and_rates(tmp_path):
+    (tmp_path / "real" / "s2" / "teacher").mkdir(parents=True)
+    stages = plan("headlines", TEACHER=str(tmp_path / "real"), RATES="known", SEEDS="1 2")
+    assert f"--teacher {tmp_path}/real/s2/teacher " in stages["students-s2"] and "tune" not in stages
+    assert f"--teacher {tmp_path}/real " in stages["students-s1"] and "--rates known" in stages["students-s2"]
 
 
 @pytest.mark.parametrize("profile", ["mini", "real", "paper"])
@@ -137,7 +170,7 @@ def test_scores_and_tables_are_made_again_when_anything_before_them_was(tmp_path
     (tmp_path / "stamps").mkdir()
     for name, command in plan(OUT=str(tmp_path), TABLES="1 2").items():
         (tmp_path / "stamps" / name).write_text(command.removeprefix("study.") + "\n")
-    assert todo("1 2") == [] and todo("1 2 4") == ["size-s1", *DERIVED]
+    assert todo("1 2") == [] and todo("1 2 4") == ["table-2", "size-s1", *DERIVED]
     (tmp_path / "stamps" / "bm25").unlink()
     assert todo("1 2") == ["bm25", *DERIVED]
 

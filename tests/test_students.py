@@ -343,6 +343,15 @@ def test_tune_chooses_by_dev_and_its_students_are_those_that_train_takes(work, t
                         for method in methods])
     assert weights[0] == weights[1] and weights[0][0] != weights[0][1]
     assert len(runs(tmp_path / "kept")) == 2 and runs(tmp_path / "kept") == runs(tmp_path / "anew")
+    published = tmp_path / "published"
+    published.mkdir()
+    (published / "lr.json").write_text(json.dumps({
+        "optical": json.loads((tmp_path / "tune" / "lr.optical.json").read_text())}))
+    rates = [students.as_chosen(arguments(work, "--lr", 0, "--steps", 0, "--rates", folder), "optical")
+             for folder in (published, tmp_path / "tune")]
+    assert len({(args.lr, args.steps) for args in rates}) == 1
+    with pytest.raises(ValueError, match=r"lr\.json: no rate and steps of mean"):
+        students.as_chosen(arguments(work, "--lr", 0, "--steps", 0, "--rates", published), "mean")
     argv = train(work, tmp_path / "other", "--lr", "1e-2", "--batch", 4, "--tuned", tmp_path / "tune")
     refused(command(*argv), r"tune/sw\.optical\.0\.01\.2\.s1/args\.json: was made with batch=8, now it is 4")
 

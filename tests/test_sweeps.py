@@ -42,31 +42,32 @@ def test_the_docstrings_hold():
 
 def test_word_links_by_hand():
     matrix = np.array([[0.9, 0.8, 0.1], [0.2, 0.3, 0.0]])
-    assert sweeps.links(matrix, mutual=False) == [(0, 0), (0, 1), (0, 2)]
-    assert sweeps.links(matrix, mutual=True) == [(0, 0)]
+    assert optical.links(matrix, mutual=False) == [(0, 0), (0, 1), (0, 2)]
+    assert optical.links(matrix, mutual=True) == [(0, 0)]
+    assert optical.links(matrix, threshold=0.3) == [(0, 0), (0, 1)]
     values = np.array([[9.0, 9.0, 9.0], [1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])   # tokens; the first is no word's
-    assert sweeps.word_matrix(values, [-1, 0, 0], [0, 0, 1], np.add).tolist() == [[12.0, 9.0]]
-    assert sweeps.word_matrix(values, [-1, 0, 0], [0, 0, 1], np.maximum).tolist() == [[5.0, 6.0]]
+    assert optical.word_matrix(values, [-1, 0, 0], [0, 0, 1], np.add).tolist() == [[12.0, 9.0]]
+    assert optical.word_matrix(values, [-1, 0, 0], [0, 0, 1], np.maximum).tolist() == [[5.0, 6.0]]
 
 
 def test_every_token_knows_its_word(teacher):
     text = "Mkulima aliuza  mbuzi jana"
-    words = sweeps.word_of(teacher, text, 64)
+    words = optical.word_of(teacher, text, 64)
     ids = teacher.tokens([text], "query", 64)[0]
     assert len(words) == len(ids) and words[0] == words[1] == words[-1] == -1
     for n, word in enumerate(text.split()):
         pieces = [ids[i] for i in range(len(ids)) if words[i] == n]
         assert teacher.tokenizer.decode(pieces).replace(" ", "") == word.lower()
-    assert sweeps.word_of(teacher, text, 7) == [*words[:6], -1]
+    assert optical.word_of(teacher, text, 7) == [*words[:6], -1]
 
 
 def test_the_plan_of_a_sentence_with_itself_links_every_word_to_itself(teacher):
     texts = "the farmer sold a goat", "goat", "who sold the goat of a farmer today"
     pairs = list(zip(texts, texts))
-    plans = sweeps.plans_of(teacher, teacher, pairs, 0.01, 64, batch=2)
+    plans = optical.plans_of(teacher, teacher, pairs, 0.01, 64, batch=2)
     for (text, _), (plan, cosine) in zip(pairs, plans):
         own = [(i, i) for i in range(len(text.split()))]
-        assert sweeps.links(plan, True) == own == sweeps.links(cosine, True)
+        assert optical.links(plan, True) == own == optical.links(cosine, True)
         assert plan.shape == cosine.shape == (len(own), len(own))
     assert 0.5 < plans[0][0].sum() < 1                             # the rest is on the markers
 
@@ -89,7 +90,7 @@ def test_align_writes_a_row_a_language_method_and_way_and_the_plan_of_a_pair(wor
     assert found["IBM Model 1", "aer, both ways"] == pytest.approx(want, abs=1e-6)
     plan = read_json(tmp_path / "plan.json")
     student = optical.Encoder.load(tmp_path / "s" / "sw" / "optical")
-    (mass, _), = sweeps.plans_of(optical.Encoder.load(work / "teacher"), student, dev[:1], 0.05, 64)
+    (mass, _), = optical.plans_of(optical.Encoder.load(work / "teacher"), student, dev[:1], 0.05, 64)
     assert [plan["rows"], plan["columns"]] == [text.split() for text in dev[0]]
     assert np.array(plan["plan"]) == pytest.approx(mass, abs=1e-4)
     make(*argv, "--out", tmp_path / "rows.json", "--plan", tmp_path / "short.json", "--max-tokens", 6)
@@ -109,7 +110,7 @@ def test_accuracy_and_f1_are_those_of_the_first_document(tmp_path):
     (root / "t" / "q.tsv").write_text("q1\tx\nq2\tx\nq3\tx\nq4\tx\n")
     (root / "t" / "qrels").write_text("q1 0 d1 2\nq1 0 d3 1\nq2 0 d1 1\nq3 0 d3 1\nq4 0 d2 1\n")
     (root / "collection.json").write_text(json.dumps({
-        "profile": "mini", "seed": 1, "version": 1, "docs": {"m": "docs.tsv"}, "langs": {}, "train": {},
+        "profile": "mini", "seed": 1, "version": 1, "docs": {"m": "docs.tsv"}, "langs": {},
         "tests": [{"set": "sw", "lang": "sw", "name": "Swahili", "class": "low", "docs": "m",
                    "queries": "t/q.tsv", "english": "t/q.tsv", "qrels": "t/qrels"}]}))
     # q1: right, of grade 2; q2: d2, "farmer" of "old farmer"; q3: a tie, the larger docid, right; q4: nothing
