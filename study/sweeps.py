@@ -187,8 +187,9 @@ def align(args):
         if not entry.get("dev_links"):
             continue
         gold = data.read_links(root / entry["dev_links"])
-        students = {"zero-shot": teacher, "greedy student": load(Path(args.students) / lang / "greedy", args),
-                    "optical student": optical}
+        students, greedy = {"zero-shot": teacher}, Path(args.students) / lang / "greedy"
+        students |= {"greedy student": load(greedy, args)} if greedy.exists() else {}
+        students["optical student"] = optical
         for name, student in students.items():
             for matrices in plans_of(teacher, student, pairs, args.epsilon, args.max_tokens):
                 for way, matrix in zip(("plan", "greedy match"), matrices):

@@ -2,6 +2,7 @@
 """study/sweeps.py: word alignment, answers, hybrid batches, sizes, costs."""
 import doctest
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -97,6 +98,9 @@ def test_align_writes_a_row_a_language_method_and_way_and_the_plan_of_a_pair(wor
     short = read_json(tmp_path / "short.json")                              # the sentence is longer
     assert np.shape(short["plan"]) == (len(short["rows"]), len(short["columns"]))
     assert short["columns"] == plan["columns"][:len(short["columns"])] != plan["columns"]
+    shutil.rmtree(tmp_path / "s" / "sw" / "greedy")                         # quick trains none
+    make(*argv, "--out", tmp_path / "few.json")
+    assert [row for row in rows if "greedy student" not in row["method"]] == read_json(tmp_path / "few.json")
 
 
 # ---- answers -----------------------------------------------------------------------------------------------
