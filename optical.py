@@ -167,6 +167,8 @@ class Encoder(nn.Module):
         dim 0: the encoder's own width. freeze: the backbone stays as it is, in bfloat16. bf16: compute so.
         """
         try:
+            if not Path(name).exists() and (str(name).count("/") > 1 or str(name)[:1] in "./~"):
+                raise ValueError("no such folder")     # nor a name of the hub, which would be asked for long
             tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
             config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
             freeze = freeze or config.dtype == torch.bfloat16 and FIND(name, "1_Dense/config.json")

@@ -29,9 +29,7 @@ profile=${1:-mini} smoke=$(on "$SMOKE") plan=$(on "$PLAN") seeds=$(words ${SEEDS
 profiles="mini quick real headlines own paper test" out=${OUT:-out/$profile${smoke:+-smoke}} quick=
 [[ $profile != *-h* || $profile = headlines ]] || { sed -n '/^#   /,/^set/s/^#  *//p' "$0"; exit; }
 [[ " $profiles " = *" $profile "* ]] || fail "no profile '$profile'; one of: $profiles"
-for name in SEED TABLE MODEL LANGUAGES STEPS; do
-    [ -z "${!name}" ] || fail "$name=${!name}: no setting; bash run_all.sh --help lists them"
-done
+for name in SEED TABLE STEPS; do [ -z "${!name}" ] || fail "$name=${!name}: no setting; see --help"; done
 [ "$profile" != quick ] || quick=yes profile=mini langs=${langs:-sw de} RATES=${RATES:-results/mini}
 
 # -------------------------------------------------------------------------------------- environment
@@ -106,7 +104,9 @@ if [ "$profile" = own ]; then
     [ -n "$TRAIN" ] || methods=(contrastive optical mean greedy) ablation=(${ablation[@]/#[qi]*=[0b]*/})
 fi
 first=${study%% *} tune=${tune:-$(cut -d' ' -f1-2 <<< "$study")} models=$(words $MODELS)
-tables=$(words ${TABLES:-$tables}) jobs=${JOBS:-$((cores < jobs ? cores : jobs))}
+tables=$(words ${TABLES:-$tables})
+for name in $tables; do [[ $name =~ ^([1-9]|1[01])$ ]] || fail "TABLES: no table $name; of 1 to 11"; done
+jobs=${JOBS:-$((cores < jobs ? cores : jobs))}
 machine+=("${PRECISION:-auto}") student+=(--epsilon "$epsilon" --tau "$tau")
 [ "$translator" = none ] || methods+=(translate-train)
 if [ -n "$smoke" ]; then

@@ -34,7 +34,7 @@ def environment(out, command):
         done = json.loads((folder / "done.json").read_text(encoding="utf-8"))
         dev = "".join(f", {key.replace('_', ' ')} {done[key]:.4f}" for key in ("dev_map", "dev_chrf")
                       if key in done)
-        trained = f"{done['steps']} steps, {done['seconds']} s" if "steps" in done else done["model"]
+        trained = f"{done['steps']} steps, {done['seconds']} s" if "steps" in done else done.get("model", "searched")
         trained += f", {done['examples']:,} examples" if "examples" in done else ""
         lines.append(f"{folder.relative_to(out)}: {trained}{dev}")
     return "\n".join(lines) + "\n"

@@ -68,6 +68,8 @@ def test_help_lists_profiles_and_settings_and_a_setting_that_is_none_is_refused(
     for name in ("SEED", "STEPS"):
         wrong = run_all(**{name: "2"})
         assert wrong.returncode == 2 and wrong.stderr.count("\n") == 1 and f"{name}=2: no setting" in wrong.stderr
+    wrong = run_all(TABLES="2 12", PLAN="1")
+    assert wrong.returncode == 2 and "TABLES: no table 12; of 1 to 11" in wrong.stderr
 
 
 def test_quick_is_mini_in_two_languages_with_known_rates():
