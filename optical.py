@@ -131,7 +131,7 @@ class Encoder(nn.Module):
         learns = torch.is_grad_enabled() and not self.frozen
         with torch.set_grad_enabled(learns), torch.autocast(ids.device.type, torch.bfloat16, self.bf16):
             h = self.backbone(input_ids=ids.long(), attention_mask=read.long()).last_hidden_state
-        mask = mask & ~torch.isin(ids, ids.new_tensor(self.skip[kind]))
+        mask = mask & ~torch.isin(ids, ids.new_tensor(self.skip[kind])) if self.skip[kind] else mask
         return self.projection(h.float()), mask                                  # (B, L, hidden) -> (B, L, H)
 
     def forward(self, texts, kind="query"):
@@ -229,8 +229,8 @@ class Vectors:
         """Encode `texts`, {id: text} or a list, as `kind`, "query" or "doc"."""
         texts = texts if isinstance(texts, dict) else {str(i): text for i, text in enumerate(texts)}
         rows = encoder.tokens(texts.values(), kind, max_tokens)
-        lengths = [len(row) - np.isin(row, encoder.skip[kind]).sum() for row in rows]
-        offsets = np.cumsum([0, *lengths])                                       # (texts + 1,)
+        kept = (np.isin(row, encoder.skip[kind], invert=True).sum() for row in rows)
+        offsets = np.cumsum([0, *kept])                                          # (texts + 1,)
         flat, norms = np.empty((offsets[-1], encoder.dim), np.float16), np.empty(offsets[-1], np.float32)
         encoder.eval()
         for index in tqdm(token_batches(np.diff(offsets), batch_tokens), disable=None, desc="encode"):
@@ -703,12 +703,11 @@ def late(name, tokenizer, config, linear):
 
 
 # -------------------------------------------------------------------------------------- 10. Commands
-@torch.inference_mode()
-def matches(student, teacher, query, index, docid, text):
-    """Each word of a query, the document word that its best token matches, and their cosine."""
-    words, (tokens,) = [*text.split(), "(marker)"], student.tokens([query], "query")
-    doc, _ = index.batch([index.ids.index(docid)], student.projection.weight.device)         # (1, L, H)
-    cosines = (on_grid(student([tokens])[0][0]) @ doc[0].T).cpu().numpy()                    # (N, L)
+def matches(vectors, student, teacher, query, index, docid, text):
+    """Each word of a query, of vectors (N, H), the document word that its best token matches, the cosine."""
+    words = [*text.split(), "(marker)"]
+    doc, _ = index.batch([index.ids.index(docid)], vectors.device)                           # (1, L, H)
+    cosines = (vectors @ doc[0].T).cpu().numpy()                                             # (N, L)
     places = np.array(word_of(teacher, text, teacher.doc_tokens)) % len(words)   # -1 becomes the marker's
     best = word_matrix(cosines, word_of(student, query, student.query_tokens), places, np.maximum)
     return [(word, words[row.argmax()], round(float(row.max()), 4))
@@ -724,8 +723,9 @@ def ask(args, teacher, student):
     docs, width = data.read_tsv(args.docs), shutil.get_terminal_size().columns
     index = Vectors.encode(teacher, docs, "doc")
     for query in filter(None, map(data.clean, iter(typed, "") if args.query is None else [args.query])):
+        vectors = on_grid(student([query])[0][0]).detach()                       # (N, H)
         found = [{"docid": docid, "score": score, "text": docs[docid],
-                  "matches": matches(student, teacher, query, index, docid, docs[docid])}
+                  "matches": matches(vectors, student, teacher, query, index, docid, docs[docid])}
                  for docid, score in search(student, {"": query}, index, args.k)[""].items()]
         if args.json:
             print(json.dumps({"query": query, "documents": found}, ensure_ascii=False), flush=True)

@@ -113,7 +113,8 @@ if [ -n "$smoke" ]; then
     pretrain=(--vocab 1000 --hidden 32 --layers 2 --steps 20 --batch 32 --lr 1e-3) study=$first tune=$first
     teacher=(--dim 32 --doc-tokens 64 --steps 8 --batch 8 --lr 5e-4) student+=(--batch 8 --max-tokens 48)
     nmt=(--batch 8 --max-tokens 48 --beams 2) hybrid=(--steps 4 --batch 8 --lr 5e-4)
-    tune_steps=(4 6) steps=${steps:+6} steps=${steps:-${RATES:+6}}
+    tune_steps=(4 6) steps=${steps:+6}
+    [ -z "$RATES" ] || steps=6
     by_size=(methods={optical,mean},pairs=20) switches=(methods=code-switch,switch={0.25,1},lexicon-size=20)
     [ "$profile" != mini ] || models=16x1
     [[ $mix != *" "* ]] || mix="${mix%% *} ${mix##* }"
@@ -275,7 +276,7 @@ total=$number number=0 mode=run ran=
 all_stages
 [ -n "$plan" ] || cat "$out/tables.md" "$out/costs.md" - <<< "scores: $out/scores.json"
 if [ -n "$quick" ] && [ -z "$plan" ]; then
-    lang=${langs%% *} made=("$out/s1/teacher" --student "$out/s1/students/${langs%% *}/ours")
+    lang=${langs%% *} made=("$out/s1/teacher" --student "$out/s1/students/$lang/ours")
     head -n 1 "$data/bitext/$lang.dev.tsv" > "$out/pair.tsv"
     "$PYTHON" optical.py align --teacher "${made[@]}" --pairs "$out/pair.tsv" --heat
     made+=(--docs "$data/docs/mini.tsv")

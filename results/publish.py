@@ -5,8 +5,8 @@
 
 Writes results/<profile>/: scores.json, tables.md, costs.json, costs.md, figures, expected.json, lr.json (each
 method's learning rates and their dev values), environment.txt (commit, versions, device, experiments) and
-stages.tsv (seconds a stage, how many languages); puts table 2 between its marks in README.md, if they are there. With --part NAME, a study beside
-the main run: only its scores, tables and environment, as NAME.json, NAME.md and NAME.txt.
+stages.tsv (how many languages, seconds a stage); puts table 2 between its marks in README.md. With --part
+NAME, a study beside the main run: only its scores, tables and environment, as NAME.json, NAME.md and NAME.txt.
 """
 import argparse
 import json
@@ -34,7 +34,8 @@ def environment(out, command):
         done = json.loads((folder / "done.json").read_text(encoding="utf-8"))
         dev = "".join(f", {key.replace('_', ' ')} {done[key]:.4f}" for key in ("dev_map", "dev_chrf")
                       if key in done)
-        trained = f"{done['steps']} steps, {done['seconds']} s" if "steps" in done else done.get("model", "searched")
+        trained = (f"{done['steps']} steps, {done['seconds']} s" if "steps" in done else
+                   done.get("model", "searched"))
         trained += f", {done['examples']:,} examples" if "examples" in done else ""
         lines.append(f"{folder.relative_to(out)}: {trained}{dev}")
     return "\n".join(lines) + "\n"
@@ -91,7 +92,8 @@ def main(argv=None):
     merged = {rate.pop("method"): rate for rate in rates}
     (folder / "lr.json").write_text(json.dumps(merged, indent=1) + "\n", encoding="utf-8")
     (folder / "environment.txt").write_text(environment(args.out, args.command), encoding="utf-8")
-    (folder / "stages.tsv").write_text(f"languages\t{len(manifest['langs'])}\n{stages(args.out)}", encoding="utf-8")
+    known = f"languages\t{len(manifest['langs'])}\n"
+    (folder / "stages.tsv").write_text(known + stages(args.out), encoding="utf-8")
     rows = tables.read_rows(folder / "scores.json")
     tables.write_rows(folder / "expected.json", tables.expect(
         rows, args.command, args.tolerance, [tables.read_rows(path) for path in args.repeats]))
@@ -99,8 +101,8 @@ def main(argv=None):
     readme = args.into / "README.md"
     mark = rf"(<!-- results/{profile}/tables\.md -->\n).*?(<!-- end -->)"
     text, n = re.subn(mark, lambda m: m[1] + shown + m[2], readme.read_text(encoding="utf-8"), flags=re.S)
-    if n > 1:
-        parser.error(f"{readme}: {n} places marked for results/{profile}/tables.md, must be one or none")
+    if n != 1:
+        parser.error(f"{readme}: {n} places marked for results/{profile}/tables.md, must be one")
     readme.write_text(text, encoding="utf-8")
 
 

@@ -148,7 +148,6 @@ def _lafand(files, lang):
              for split in ("dev", "train")}
     if not all(paths.values()):
         raise FileNotFoundError("no lafand-mt bitext found")
-
     count = files.count(f"lafand-mt {lang} dev")
     dev = sources.usable(data.aligned(*paths["dev"]), count)
     count.skip("over 500", max(0, len(dev) - 500))

@@ -197,14 +197,16 @@ def one_direction(folder, lang, reverse, args, lr=None, only_dev=False):
         return data.read_json(folder / "done.json")
     root, manifest = Path(args.data), data.load_manifest(args.data)
     entry = manifest["langs"][lang]
-    pairs, dev = ([pair[::1 if reverse else -1] for pair in data.read_bitext(root / entry[split])]
-                  for split in ("train", "dev"))                                     # (text, translation)
+
+    def pairs(split):                                                                # (text, translation)
+        return [pair[::1 if reverse else -1] for pair in data.read_bitext(root / entry[split])]
+    dev = pairs("dev")
     paths = {"train.tsv": training(root)["queries"]} if reverse else {
         f"test.{test['set']}.tsv": test["queries"] for test in manifest["tests"] if test["lang"] == lang}
     jobs = {"dev.tsv": [(str(i), text) for i, (text, _) in enumerate(dev)]}
     jobs |= {name: data.read_tsv(root / path).items() for name, path in paths.items() if not only_dev}
     if lr:
-        translator, spent = train_one(pairs[:entry["pairs"]], lr, part, args, folder.name)
+        translator, spent = train_one(pairs("train")[:entry["pairs"]], lr, part, args, folder.name)
     else:
         ends = [code_of(end, args.codes or []) for end in (("en", lang) if reverse else (lang, "en"))]
         translator, spent = by_name(args.name, *ends, args.beams, args.max_tokens), {"model": args.name}

@@ -390,6 +390,7 @@ def check(args):
     files, wrong = Files(args.mirror), 0
     for name, row in SOURCES.items():
         notes, sizes = [], []
+        read = {"afriqa": read_afriqa, "xquad-r": read_squad}.get(name, data.lines)
         for file, checksum in row.files.items() if args.profile in (None, *row.profile.split()) else ():
             state, path = "missing", files.here(name, file)
             try:
@@ -397,7 +398,7 @@ def check(args):
                     raise ValueError(row.base + file)
                 state = "wrong"
                 sizes.append(path.stat().st_size)
-                if not sum(1 for _ in data.lines(path, row.member)):
+                if not sum(1 for _ in read(path, *filter(None, [row.member]))):
                     raise ValueError(f"{path}: empty")
                 state = "differs" if files.mirror else "wrong"      # a mirror's file is used as it is
                 if why := damage(path, checksum):

@@ -451,15 +451,16 @@ def as_chosen(args, method):
     """The arguments with the learning rate and steps that `tune` chose in --rates, unless they are given.
     A published run has those of all methods in one file, lr.json.
     """
-    if not (args.lr and args.steps or args.rates):
+    if args.lr and args.steps:
+        return Namespace(**vars(args))
+    if not args.rates:
         raise ValueError("no learning rate or no steps; give --lr and --steps, or a tune's folder as --rates")
-    found, path = {"lr": args.lr, "steps": args.steps}, Path(args.rates or "", "lr.json")
-    if not (args.lr and args.steps):
-        path = path if path.exists() else path.with_name(f"lr.{method}.json")
-        found = data.read_json(path)
-        found = found.get(method, found)
-        if not {"lr", "steps"} <= found.keys():
-            raise ValueError(f"{path}: no rate and steps of {method}; study.students tune chooses them")
+    path = Path(args.rates, "lr.json")
+    path = path if path.exists() else path.with_name(f"lr.{method}.json")
+    found = data.read_json(path)
+    found = found.get(method, found)
+    if not {"lr", "steps"} <= found.keys():
+        raise ValueError(f"{path}: no rate and steps of {method}; study.students tune chooses them")
     return Namespace(**{**vars(args), **{key: getattr(args, key) or found[key] for key in ("lr", "steps")}})
 
 

@@ -364,10 +364,10 @@ def check(rows, expected):
 def _score(args):
     """Score every run of an experiment; with --root, the OUT of run_all.sh, its other studies too."""
     root, made = Path(args.root or "none"), ("answers", "scale", "alignment")
-    words = [data.read_json(path) for path in sorted(root.glob("s*/search/subwords.json"))[:1]]
+    words = next(iter(sorted(root.glob("s*/search/subwords.json"))), None)
     extra = [path for path in sorted(root.glob("s*/*.json")) if path.stem in made]
     studies = {table: root / f"runs-{table}" for table in "345689"}
-    rows = score(args.data, args.runs, *words or [{}], studies, extra)
+    rows = score(args.data, args.runs, words and data.read_json(words), studies, extra)
     write_rows(args.out, rows)
     if args.markdown:
         evaluate.write_text(args.markdown, tables(read_rows(args.out)))

@@ -69,7 +69,8 @@ def test_a_word_without_a_token_matches_nothing_and_a_decoders_marker_may_be_the
     teacher = optical.Encoder.load(work / "teacher")
     teacher.tokenizer.backend_tokenizer.normalizer = BertNormalizer()                # strips accents
     index = optical.Vectors.encode(teacher, ["goat"], "doc")
-    found = optical.matches(teacher, teacher, "goat \u0301 sold", index, "0", "goat")
+    vectors = optical.on_grid(teacher(["goat \u0301 sold"])[0][0]).detach()
+    found = optical.matches(vectors, teacher, teacher, "goat \u0301 sold", index, "0", "goat")
     assert [word for word, *_ in found] == ["goat", "sold"]
     places, teacher.at = optical.word_of(teacher, "goat", 64), 0
     assert places[:2] == [-1, -1] == optical.word_of(teacher, "goat", 64)[:2] and max(places) == 0

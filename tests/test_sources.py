@@ -237,6 +237,8 @@ def test_check_reports_missing_wrong_and_different_files(tmp_path, capsys, monke
     packed.write_bytes(packed.read_bytes()[:900])
     status, (out, _) = check("--mirror", tmp_path / "m")
     assert status == 1 and "all.en-sw.tmx.zip: truncated or damaged zip file" in out
+    (tmp_path / "m" / "xquad-r" / "de.json").write_text("{}")
+    assert "de.json: paragraph 0: not SQuAD's format" in check("--mirror", tmp_path / "m")[1][0]
     make(tmp_path, "cache/xquad-r/de.json", squad())
     monkeypatch.setenv("DATA_CACHE", str(tmp_path / "cache"))
     status, (out, _) = check()
