@@ -140,7 +140,7 @@ stage() {    # stage NAME MODULE ...: study.MODULE, once; JOBS processes share t
     if [ -n "$plan" ]; then echo "[$state] $name: $PYTHON -m study.$own"; return; fi
     [ "$state" != "done" ] || return 0
     [ "$state" = "todo" ] || fail "$stamp: made by another command: $(cat "$stamp"); delete $out or set OUT"
-    minutes=$([ -n "$smoke" ] || echo ", about $((left / 60 + 1)) min left")
+    minutes=$([ -n "$smoke" ] || [ -z "$times" ] || echo ", about $((left / 60 + 1)) min left")
     echo "== $number of $total, $name$minutes (log: $log)"
     for item in $items; do lists[i % jobs]+="$item "; i=$((i + 1)); done
     for item in "${lists[@]}"; do

@@ -83,7 +83,7 @@ def test_a_plan_that_is_none_is_one_line(tmp_path, capsys):
     assert "plan.json: not an object" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("profile", ["mini", "real"])
+@pytest.mark.parametrize("profile", ["mini"])
 def test_committed_drawings_are_those_of_the_committed_scores(profile, drawn):
     files = drawn(tables.read_rows(ROOT / "results" / profile / "scores.json"), {"rows": [], "columns": [], "plan": []})
     made = {path.name: path.read_text("utf-8") for path in (ROOT / "results" / profile / "figures").iterdir()}

@@ -197,8 +197,8 @@ def test_a_stage_that_fails_is_told_with_its_log_and_the_same_command_goes_on_th
 
 def test_each_stage_tells_the_time_left_by_what_it_took_for_the_results(tmp_path):
     """With a python that does nothing a stage takes no time, so after the last known one nothing is left."""
-    done = run_all("real", OUT=str(tmp_path / "out"), PYTHON=fake(tmp_path))
-    usual = dict(line.split("\t") for line in (ROOT / "results/real/stages.tsv").read_text().splitlines())
+    done = run_all(OUT=str(tmp_path / "out"), PYTHON=fake(tmp_path))
+    usual = dict(line.split("\t") for line in (ROOT / "results/mini/stages.tsv").read_text().splitlines())
     said = re.findall(r"^== \d+ of (\d+), (\S+), about (\d+) min left \(log: (\S+)\)$", done.stdout, re.M)
     names = [name.removesuffix("-s1") for _, name, _, _ in said]
     assert done.returncode == 0 and {int(total) for total, _, _, _ in said} == {len(said)}
