@@ -554,22 +554,20 @@ def distil(teacher, pairs, objective="optical", steps=400, batch=32, lr=1e-3, se
 def search(encoder, queries, index, depth=1000, max_tokens=None, chunk_tokens=65536, query_batch=16):
     """Exact MaxSim search of `queries` {qid: text} over `index`, Vectors of documents: {qid: {docid: score}}.
 
-    Queries are encoded one by one, dot products are exact (on_grid) and summed in float64: no batch or chunk
-    size moves a score.
+    Dot products are exact (on_grid), summed in float64: given the vectors, no batch or chunk moves a score.
     """
-    names = np.array([docid.encode() for docid in index.ids])
-    encoder.eval()
-    rows = encoder.tokens(queries.values(), "query", max_tokens)
-    encoded = [on_grid(encoder([row])[0][0]) for row in rows]                    # (N, H) each
-    scores = np.empty((len(rows), len(names)), np.float32)                       # (Q, D)
+    names, device = np.array([docid.encode() for docid in index.ids]), encoder.projection.weight.device
+    asked = Vectors.encode(encoder, queries, "query", max_tokens)
+    tokens = torch.from_numpy(asked.flat).to(device).float()                     # (T, H) of all queries
+    owner = torch.from_numpy(np.repeat(np.arange(len(asked.ids)) % query_batch, asked.lengths)).to(device)
+    scores = np.empty((len(asked.ids), len(names)), np.float32)                  # (Q, D)
     for chunk in tqdm(token_batches(index.lengths, chunk_tokens), disable=None, desc="search", leave=False):
-        vectors, d_mask = index.batch(chunk, encoder.projection.weight.device)
-        for start in range(0, len(rows), query_batch):
-            block = encoded[start:start + query_batch]
-            best = token_maxima(torch.cat(block), vectors, d_mask)               # (T, D)
-            firsts = np.cumsum([0, *map(len, block)])[:-1]                       # (Q,), rows of their tokens
-            scores[start:start + len(block), chunk] = np.add.reduceat(
-                best.cpu().numpy(), firsts, dtype=np.float64)
+        vectors, d_mask = index.batch(chunk, device)
+        for start in range(0, len(scores), query_batch):
+            own = slice(*asked.offsets[[start, min(start + query_batch, len(scores))]])
+            best = token_maxima(tokens[own], vectors, d_mask).double()           # (T, D), of some queries
+            sums = best.new_zeros(query_batch, len(chunk)).index_add_(0, owner[own], best)
+            scores[start:start + query_batch, chunk] = sums[:len(scores) - start].cpu().numpy()
     return {qid: {index.ids[i]: float(row[i]) for i in evaluate.ranking(row, names)[:depth]}
             for qid, row in zip(queries, scores)}
 
