@@ -55,6 +55,7 @@ WEIGHTS, SETTINGS = "model.safetensors", "config_sentence_transformers.json"    
 FIND = partial(transformers.utils.cached_file, _raise_exceptions_for_missing_entries=False,
                _raise_exceptions_for_connection_errors=False)                    # None: there is no such file
 PREFIXES = "query_prefix", "document_prefix"
+TWO_WAY = "bert", "xlm-roberta"                     # each token sees all: the mask of tokens is that of pairs
 
 
 # --------------------------------------------------------------------------------------- 1. Encoder
@@ -127,10 +128,13 @@ class Encoder(nn.Module):
         """Arrays of token ids -> W h of equation (1), (B, L, H) float32, of any length; mask (B, L) bool."""
         ids, mask = pad(rows, self.projection.weight.device, self.tokenizer.pad_token_id or 0)
         every = kind == "doc" or self.own["attend_to_expansion_tokens"] or not self.augment
-        read = mask if every else mask & (ids != self.tokenizer.mask_token_id)
+        read, config = mask if every else mask & (ids != self.tokenizer.mask_token_id), self.backbone.config
+        if config.model_type in TWO_WAY and config._attn_implementation == "sdpa":   # else it looks at it
+            read = read[:, None, None].expand(-1, 1, ids.shape[1], -1)                       # (B, 1, L, L)
+            read = None if every and len(set(map(len, rows))) == 1 else read
         learns = torch.is_grad_enabled() and not self.frozen
         with torch.set_grad_enabled(learns), torch.autocast(ids.device.type, torch.bfloat16, self.bf16):
-            h = self.backbone(input_ids=ids.long(), attention_mask=read.long()).last_hidden_state
+            h = self.backbone(input_ids=ids.long(), attention_mask=read).last_hidden_state
         mask = mask & ~torch.isin(ids, ids.new_tensor(self.skip[kind])) if self.skip[kind] else mask
         return self.projection(h.float()), mask                                  # (B, L, hidden) -> (B, L, H)
 
@@ -172,7 +176,7 @@ class Encoder(nn.Module):
             tokenizer = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
             config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
             freeze = freeze or config.dtype == torch.bfloat16 and FIND(name, "1_Dense/config.json")
-            bare = {"add_pooling_layer": False} if config.model_type in ("bert", "xlm-roberta") else {}
+            bare = {"add_pooling_layer": False} if config.model_type in TWO_WAY else {}
             backbone, report = transformers.AutoModel.from_pretrained(
                 name, trust_remote_code=False, dtype=torch.bfloat16 if freeze else torch.float32,
                 output_loading_info=True, **bare)
@@ -197,7 +201,24 @@ def pad(rows, device, fill=0):
     mask = np.arange(lengths.max()) < lengths[:, None]                           # (B, L)
     out = np.full((*mask.shape, *rows[0].shape[1:]), fill, rows[0].dtype)
     out[mask] = np.concatenate(rows)
-    return torch.from_numpy(out).to(device), torch.from_numpy(mask).to(device)
+    return sent(out, device), sent(mask, device)
+
+
+def sent(values, device):
+    """An array or tensor as a tensor on `device`; a GPU gets what a CPU has while the host goes on."""
+    values = torch.as_tensor(values)
+    far = torch.device(device).type == "cuda" and not values.is_cuda
+    return (values.pin_memory() if far else values).to(device, non_blocking=far)
+
+
+def on_cpu(tensor):
+    """Whether a look at a number costs nothing; on a GPU the host would wait for all that it has ordered."""
+    return tensor.device.type == "cpu"
+
+
+def room(device):
+    """Free memory of a GPU in bytes, 0 of a CPU."""
+    return torch.cuda.mem_get_info(device)[0] if torch.device(device).type == "cuda" else 0
 
 
 def on_grid(vectors):
@@ -216,12 +237,20 @@ class Vectors:
 
     def __init__(self, ids, flat, norms, offsets):
         self.ids, self.flat, self.norms, self.offsets = ids, flat, norms, offsets
-        self.lengths = np.diff(offsets)                                          # (texts,)
+        self.lengths, self.resident = np.diff(offsets), None                     # (texts,); flat on a GPU
 
     def batch(self, index, device):
-        """Vectors (B, L, H) float32 and mask (B, L) bool of the texts in `index`."""
-        vectors, mask = pad([self.flat[self.offsets[i]:self.offsets[i + 1]] for i in index], device)
-        return vectors.float(), mask
+        """Vectors (B, L, H) float32 and mask (B, L) bool of the texts in `index`.
+
+        A GPU keeps all from the first call on, if they take half of its free memory at most.
+        """
+        if self.resident is None and 2 * self.flat.nbytes < room(device):
+            self.resident = torch.from_numpy(np.array(self.flat)).to(device)
+        if self.resident is None:
+            vectors, mask = pad([self.flat[self.offsets[i]:self.offsets[i + 1]] for i in index], device)
+            return vectors.float(), mask
+        places, mask = pad([np.arange(self.offsets[i], self.offsets[i + 1]) for i in index], device)
+        return self.resident[places].float() * mask[:, :, None], mask
 
     @classmethod
     @torch.inference_mode()
@@ -256,13 +285,14 @@ def maxsim(query, query_mask, doc, doc_mask):
 def token_maxima(tokens, doc, doc_mask):
     """The inner max of equation (2): tokens (T, H), (D, L, H), (D, L) -> (T, D), a document's best token.
 
-    On a CPU 16 documents of like length come at a time: little padding, and the products stay in cache.
+    On a CPU 16 documents of like length come at a time: little padding, and the products stay in cache. A GPU
+    takes all at once.
     """
     (T, H), (D, L, _), best = tokens.shape, doc.shape, []
     ends = (doc_mask * torch.arange(1, L + 1, device=doc.device)).amax(1).clamp(min=1)       # (D,)
     order = ends.argsort()
-    for some in order.split(16 if doc.device.type == "cpu" else D):                          # (d,)
-        l = int(ends[some[-1]])
+    for some in order.split(16 if on_cpu(doc) else D):                                       # (d,)
+        l = int(ends[some[-1]]) if on_cpu(doc) else L
         sim = (tokens @ doc[some, :l].reshape(-1, H).T).view(T, len(some), l)
         best.append(sim.masked_fill_(~doc_mask[some, :l], -torch.inf).amax(-1))      # 0 would beat a real -1
     return torch.cat(best, 1)[:, order.argsort()]
@@ -382,7 +412,8 @@ def resume(folder, model, optimizer, name):
 # --------------------------------------------------------------------------------------- 4. Teacher
 def ranking_loss(scores, target, other):
     """Equation (3): scores (Q, D), place of each query's positive (Q,), bool (Q, D) of what is left out."""
-    target, scores = target.to(scores.device), scores.masked_fill(other.to(scores.device), -torch.inf)
+    target, other = sent(target, scores.device), sent(other, scores.device)
+    scores = scores.masked_fill(other, -torch.inf)
     return F.cross_entropy(scores, target), {"accuracy": (scores.argmax(1) == target).float().mean()}
 
 
@@ -436,7 +467,9 @@ class Batch(NamedTuple):
     norms: torch.Tensor        # (B, M) lengths of the student's vectors before they became unit vectors
 
 
-SINKHORN = partial(ot.sinkhorn, max_iter=100, tol=1e-4, warn=False)      # the plan that OPTICAL trains on
+def train_plan(C, a, b, epsilon, max_iter=100):
+    """The plan that OPTICAL trains on; on a GPU after `max_iter` passes, so that the host need not wait."""
+    return ot.sinkhorn(C, a, b, epsilon, max_iter, tol=1e-4, warn=False, wait=on_cpu(C))
 
 
 def spread(C, rows, columns):
@@ -445,7 +478,7 @@ def spread(C, rows, columns):
     return ((C - (C * share).sum()) ** 2 * share).sum().sqrt()
 
 
-def optical_loss(b, epsilon=0.05, plan=SINKHORN, cost=ot.cosine_cost, weights=None):
+def optical_loss(b, epsilon=0.05, plan=train_plan, cost=ot.cosine_cost, weights=None):
     """Equation (6) with cost (4) and plan (5): OPTICAL.
 
     Args: epsilon, in units of the standard deviation of the batch's costs, so that one value does for any
@@ -454,10 +487,11 @@ def optical_loss(b, epsilon=0.05, plan=SINKHORN, cost=ot.cosine_cost, weights=No
     gradient by C is P, the derivative of the entropic transport value, not of <P, C>.
     """
     C = cost(b.teacher, b.student)                                               # (B, N, M)
-    if not torch.isfinite(C).all():
+    if on_cpu(C) and not torch.isfinite(C).all():
         return C.mean(), {}                            # the student has diverged: fit() stops at the NaN
     masks, unit = (b.t_mask, b.s_mask), spread(C.detach(), b.t_mask, b.s_mask)
-    masses = map(ot.weighted_marginal, weights(b), masks) if weights else map(ot.uniform_marginal, masks)
+    masses = map(ot.uniform_marginal, masks) if not weights else (
+        ot.weighted_marginal(*side, wait=on_cpu(C)) for side in zip(weights(b), masks))
     transport = plan(C.detach() / unit, *masses, epsilon)
     stats = {"plan_entropy": ot.plan_entropy(transport.plan), "marginal_error": transport.error}      # (B,)
     return ot.transport_loss(C, transport.plan).mean(), {key: value.mean() for key, value in stats.items()}
@@ -481,7 +515,7 @@ def greedy_loss(b):
 def contrastive_loss(b, tau=0.05):
     """Equation (9), over the sentences of the batch; equal ones are no negatives of each other."""
     scores = maxsim(b.student, b.s_mask, b.teacher, b.t_mask) / b.s_mask.sum(1, keepdim=True) / tau   # (B, B)
-    own = torch.arange(len(scores))
+    own = torch.arange(len(scores), device=scores.device)
     return ranking_loss(scores, own, b.same & (own[:, None] != own))
 
 
@@ -517,7 +551,7 @@ class Bitext:
             rows = student.tokens(self.change(index, step), "query", self.max_tokens)
         raw, s_mask = student.project(rows)                                      # (B, M, H), (B, M)
         teacher = self.vectors(kind).batch(index, raw.device)                    # (B, N, H), (B, N)
-        same = torch.from_numpy(self.sentence[index][:, None] == self.sentence[index])      # (B, B)
+        same = sent(self.sentence[index][:, None] == self.sentence[index], raw.device)      # (B, B)
         return Batch(F.normalize(raw, dim=-1), s_mask, *teacher, same, index, raw.norm(dim=-1))
 
 
@@ -558,8 +592,8 @@ def search(encoder, queries, index, depth=1000, max_tokens=None, chunk_tokens=65
     """
     names, device = np.array([docid.encode() for docid in index.ids]), encoder.projection.weight.device
     asked = Vectors.encode(encoder, queries, "query", max_tokens)
-    tokens = torch.from_numpy(asked.flat).to(device).float()                     # (T, H) of all queries
-    owner = torch.from_numpy(np.repeat(np.arange(len(asked.ids)) % query_batch, asked.lengths)).to(device)
+    tokens = sent(asked.flat, device).float()                                    # (T, H) of all queries
+    owner = sent(np.repeat(np.arange(len(asked.ids)) % query_batch, asked.lengths), device)      # (T,)
     scores = np.empty((len(asked.ids), len(names)), np.float32)                  # (Q, D)
     for chunk in tqdm(token_batches(index.lengths, chunk_tokens), disable=None, desc="search", leave=False):
         vectors, d_mask = index.batch(chunk, device)
@@ -598,7 +632,7 @@ def plans_of(teacher, student, pairs, epsilon=0.05, max_tokens=64, batch=64):
         (t, t_mask), (s, s_mask) = (encoder(encoder.tokens(texts, "query", max_tokens))
                                     for encoder, texts in zip((teacher, student), zip(*some)))
         C, masses = ot.cosine_cost(t, s), map(ot.uniform_marginal, (t_mask, s_mask))         # (B, N, M)
-        plans = SINKHORN(C / spread(C, t_mask, s_mask), *masses, epsilon, max_iter=1000).plan
+        plans = train_plan(C / spread(C, t_mask, s_mask), *masses, epsilon, max_iter=1000).plan
         for pair, plan, cosine in zip(some, plans.cpu().numpy(), (1 - C).cpu().numpy()):
             places = [word_of(teacher, text, max_tokens) for text in pair]
             out.append((word_matrix(plan, *places, np.add), word_matrix(cosine, *places, np.maximum)))

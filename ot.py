@@ -98,19 +98,20 @@ def uniform_marginal(mask):
     return mask.float() / mask.float().sum(-1, True).clamp(min=1)
 
 
-def weighted_marginal(weights, mask):
+def weighted_marginal(weights, mask, wait=True):
     """Mass in proportion to weights (B, N) >= 0, such as idf or norms, where mask (B, N); all 0: uniform."""
     even = uniform_marginal(mask)
-    if weights.shape != mask.shape or bool(((even > 0) & ~((weights >= 0) & (weights < math.inf))).any()):
+    if weights.shape != mask.shape or wait and bool(
+            ((even > 0) & ~((weights >= 0) & (weights < math.inf))).any()):
         raise ValueError("weights must be finite and not negative on real points, of the shape of mask")
     weights = torch.where(even > 0, weights.detach().to(torch.promote_types(weights.dtype, even.dtype)), 0.0)
     weights = weights / weights.amax(-1, True)  # at most 1: no sum overflows; NaN where all are 0
     return torch.where(weights.isnan(), even.to(weights), weights / weights.sum(-1, True))
 
 
-def _prepare(cost, a, b, reach=-1.0, balanced=True, **options):
-    """Options and batch, checked: finite C (B, N, M); a (B, 1, N) and b (B, 1, M), of sum 1 if `balanced`;
-    the plan's mass (B, 1, 1); least cost (B, 1, N) and range (B, 1, 1), or 0 and None if within `reach`."""
+def _prepare(cost, a, b, reach=-1.0, balanced=True, wait=True, **options):
+    """Options and, if `wait`, batch, checked: finite C (B, N, M); a (B, 1, N) and b (B, 1, M), of sum 1 if
+    `balanced`; the plan's mass (B, 1, 1); least cost (B, 1, N) and range (B, 1, 1), or 0, None in `reach`."""
     for name, value in options.items():
         whole = name in ("max_iter", "check_every", "inner") and value != int(value)
         if not 1e-30 <= value <= 1e30 or whole or name == "anneal" and value >= 1:
@@ -125,13 +126,13 @@ def _prepare(cost, a, b, reach=-1.0, balanced=True, **options):
     mass, other = a.sum(2, True), b.sum(2, True)
     ends = [a.amin(), b.amin(), *(other / mass).aminmax(), *C.aminmax()] if B else [a.sum() - 1]
     ranges = (0, 1e30), (0, 1e30), (0.99, 1e30), (0, 1.01), (-reach / 1e3, reach), (-reach, reach)
-    if all(least <= x <= most for x, (least, most) in zip(torch.stack(ends).tolist(), ranges)):  # NaN is not
-        return C, a / mass, b / other, mass, torch.zeros_like(a), None  # the usual case, which is in haste
+    if wait and all(least <= x <= most for x, (least, most) in zip(torch.stack(ends).tolist(), ranges)):
+        return C, a / mass, b / other, mass, torch.zeros_like(a), None  # the usual case; a NaN is not
     void, real = (mass == 0) | (other == 0), (a > 0).mT & (b > 0)  # (B, 1, 1), (B, N, M)
     fair = (a >= 0).all(2, True) & (b >= 0).all(2, True) & (mass + other < math.inf)  # NaN is not
     fair &= void | ((mass - other).abs() <= (0.01 * mass if balanced else 1e38))
     fair &= (~real | (C.abs() <= 1e30 * options.get("epsilon", 1.0))).all(2, True).all(1, True)
-    if not bool(fair.all()):
+    if wait and not bool(fair.all()):
         k = int(fair.flatten().int().argmin())
         raise ValueError(f"problem {k}: marginals must be finite, >= 0, of equal mass (to 1%), not "
                          f"{float(mass[k]):.6g} and {float(other[k]):.6g}; costs finite, under 1e30 epsilon")
@@ -171,7 +172,7 @@ class _State(NamedTuple):
 
 
 def sinkhorn(cost, a, b, epsilon=0.1, max_iter=1000, tol=1e-5, check_every=12, init=None, anneal=None,
-             warn=True, differentiable=False):
+             warn=True, differentiable=False, wait=True):
     """Entropic optimal transport, problem (5), for a batch of problems of any lengths.
     cost (B, N, M), finite between real points, is solved in float64 if it is that, else in float32; a (B, N)
     and b (B, M) are >= 0, 0 on padding, of equal masses but for rounding (1%; a's holds). epsilon is in units
@@ -180,37 +181,38 @@ def sinkhorn(cost, a, b, epsilon=0.1, max_iter=1000, tol=1e-5, check_every=12, i
     the error. init: (f, g) of an earlier Transport. anneal: factor in (0, 1): epsilon begins at the range of
     the cost and goes down by it at each look; None: 0.5, for problems out of the range of (13). warn: once,
     if any ends unconverged. differentiable: the gradient flows through the plan to cost, a and b, exact if
-    converged; else none does, see `transport_loss`. No plan depends on its neighbours. Raises: ValueError.
+    converged; else none does, see `transport_loss`. wait: False makes all max_iter passes on unchecked data,
+    without a step (14), and lets no GPU wait. No plan depends on its neighbours. Raises: ValueError.
     Two points a side, cost 0 on the diagonal, 1 off it: by (11) P_11 / P_12 = e, P_11 = e / (2 (1 + e)):
     >>> sinkhorn(torch.tensor([[0., 1.], [1., 0.]]), torch.ones(2) / 2, torch.ones(2) / 2, epsilon=1.0).plan
     tensor([[0.3655, 0.1345],
             [0.1345, 0.3655]])
     """
     factor, usual = 0.5 if anneal is None else anneal, anneal is None and init is None
-    C, p, q, mass, f, high = _prepare(cost, a, b, LIMIT * epsilon if usual else -1.0, epsilon=epsilon,
-                                      max_iter=max_iter, tol=tol, check_every=check_every, anneal=factor)
+    C, p, q, mass, f, high = _prepare(cost, a, b, LIMIT * epsilon if usual else -1.0, True, wait, tol=tol,
+        epsilon=epsilon, max_iter=max_iter, check_every=check_every, anneal=factor)
     g, near, hot = torch.zeros_like(q), high is None, init is None or anneal is not None
     stale = None if near else (high > LIMIT * epsilon) | (not usual)
     start = epsilon if near else (stale * high / factor * hot).clamp(min=epsilon)
     if init is not None:
-        if any(t.shape != m.shape or not bool(t.isfinite().all()) for t, m in zip(init, (a, b))):
+        if any(t.shape != m.shape or wait and not bool(t.isfinite().all()) for t, m in zip(init, (a, b))):
             raise ValueError("init must be finite potentials (f, g) of the shapes of a and b")
         g = torch.where(q > 0, init[1].detach().to(q).view_as(q), 0.0)  # a pass of (12) makes f of it
     with _full_precision(C.device.type):
         s = _State(C, p, q, (C * (-1 / epsilon)).exp_() if near else None, f, g, p, q, start, stale)  # line 1
-        P, f, g, passes, error = _run(s, near, epsilon, int(max_iter), 0.95 * tol, int(check_every), factor)
-    found = _report("sinkhorn", cost, P, f, g, p, q, mass, passes.flatten(), tol, warn, None, error.flatten())
+        P, f, g, n, error = _run(s, near, wait, epsilon, int(max_iter), 0.95 * tol, int(check_every), factor)
+    found = _report("sinkhorn", cost, P, f, g, p, q, mass, n.flatten(), tol, warn, None, error.flatten())
     return found._replace(plan=_implicit(found.plan, cost, a, b, epsilon)) if differentiable else found
 
 
-def _run(s, near, epsilon, max_iter, tol, check_every, factor):
+def _run(s, near, wait, epsilon, max_iter, tol, check_every, factor):
     """P, f, g, passes, error: Cuturi 2013, Alg. 1 (its r, c, M, lambda: a, b, C, 1 / epsilon); near: one K"""
-    found, number, half, passes, any_stale, masses = None, None, None, 0, not near, (s.a, s.b)
+    found, number, half, passes, due, masses = None, None, None, 0, not near, (s.a, s.b)
     while True:
         steps = min(check_every, max_iter - passes)
         passes += steps
         if not near:  # the last block is at the epsilon asked for
-            s = _rebuilt(s, (s.epsilon * (factor if passes < max_iter else 0)).clamp(min=epsilon), any_stale)
+            s = _rebuilt(s, (s.epsilon * (factor if passes < max_iter else 0)).clamp(min=epsilon), due)
         a, b, K, u, v, rows = s.a, s.b, s.K, s.u, s.v, torch.bmm(s.v, KT := s.K.mT)  # line 2, here for v
         L = K if K.shape[1:].numel() >= 400 else KT.contiguous().mT           # as torch sums it sooner
         for step in range(steps):                                             # line 4: while u changes
@@ -221,16 +223,16 @@ def _run(s, near, epsilon, max_iter, tol, check_every, factor):
             rows = torch.bmm(v, KT)
         error = (u * rows).sub_(a).abs_().sum(2, True)  # (J, 1, 1) of the rows; v makes the columns right
         done = error <= tol if near else (error <= tol) & (s.epsilon <= epsilon * (1 + 1e-6))
-        left = len(done) - int(done.sum()) if passes < max_iter else 0  # the host waits
+        left = (len(done) - int(done.sum()) if wait else len(done)) if passes < max_iter else 0
         if left:
             before = torch.mul(*half).sub_(a).abs_().sum(2, True).add_(1e-30)  # for no 0 / 0
             later = error * (error / before).clamp_(max=1) ** (PATIENCE / (steps - steps // 2))
-            any_stale, worst = False, float(later.amax()) if near else math.inf
+            due, worst = False, float(later.amax()) if near else math.inf
             if not worst < math.inf:  # some are on their way, or lost: NaN
                 near, calm = False, (error < math.inf) & (s.epsilon <= epsilon * (1 + 1e-6))
                 s = s._replace(stale=~calm, epsilon=s.epsilon + torch.zeros_like(error))
                 later = torch.where(calm, later, 0.0)
-                any_stale, worst = torch.stack([s.stale.any().to(later), later.amax()]).tolist()
+                due, worst = torch.stack([s.stale.any().to(later), later.amax()]).tolist() if wait else (1, 0)
             if worst > tol:
                 j = (later > tol).flatten().nonzero().flatten()
                 u[j], v[j] = _newton(K[j], a[j], b[j], u[j], v[j])
@@ -254,10 +256,10 @@ def _potential(f, u, a, epsilon):
     return (u / a).log_().nan_to_num_(0, LIMIT / 2, -LIMIT / 2).mul_(epsilon).add_(f)
 
 
-def _rebuilt(s, lower, any_stale):
+def _rebuilt(s, lower, due):
     """The state with a kernel at its present potentials, of a pass (12) at a lower epsilon where stale."""
     f, g = was = [_potential(*t, s.epsilon) for t in ((s.f, s.u, s.a), (s.g, s.v, s.b))]
-    if any_stale:
+    if due:
         new = _log_pass(s.C, g, s.a, s.b, lower)
         f, g = (torch.where(s.stale & (m > 0), *t) for m, *t in zip((s.a, s.b), new, was))
         s = s._replace(epsilon=torch.where(s.stale, lower, s.epsilon))

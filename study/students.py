@@ -31,8 +31,8 @@ from torch import nn
 import data
 import evaluate
 import ot
-from optical import (OBJECTIVES, SINKHORN, Bitext, Encoder, Vectors, copy_of, distil, documents_of, fit,
-                     length_batches, maxsim, pad, ranking_loss, search as search_index, train_teacher)
+from optical import (OBJECTIVES, Bitext, Encoder, Vectors, copy_of, distil, documents_of, fit, length_batches,
+                     maxsim, pad, ranking_loss, search as search_index, train_plan, train_teacher)
 from study import baselines
 from study.experiment import (close_experiment, commands_of, first_of, keeper, languages, load,
                               open_experiment, run_command, training_of, write_json)
@@ -40,7 +40,7 @@ from study.experiment import (close_experiment, commands_of, first_of, keeper, l
 SUPERVISED = ("code-switch", "translate-train", "wikiclir")
 OURS = {"marginals": "idf", "questions": 0.5, "average": [0.0, 0.25, 0.5]}                # of method "ours"
 COSTS = {"cosine": ot.cosine_cost, "sqeuclidean": ot.sqeuclidean_cost}
-PLANS = {"sinkhorn": SINKHORN,                                     # (cost, a, b, epsilon) -> ot.Transport
+PLANS = {"sinkhorn": train_plan,                                   # (cost, a, b, epsilon) -> ot.Transport
          "unbalanced": partial(ot.unbalanced, max_iter=100, tol=1e-4, warn=False),
          "ipot": lambda C, a, b, epsilon: ot.ipot(C, a, b, warn=False),
          "exact": lambda C, a, b, epsilon: ot.exact(C, a, b, warn=False),

@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import data  # noqa: E402
 import evaluate  # noqa: E402
 import ot  # noqa: E402
-from optical import (SINKHORN, Bitext, Encoder, Vectors, length_batches, maxsim, on_grid,  # noqa: E402
-                     optical_loss, ranking_loss, search)
+from optical import (Bitext, Encoder, Vectors, length_batches, maxsim, on_grid,  # noqa: E402
+                     optical_loss, ranking_loss, search, train_plan)
 from study import experiment, students, tables  # noqa: E402
 
 SIZES = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
@@ -159,7 +159,7 @@ def time_training(words, pairs, sample, encoder, args):
         learn(i)
 
     def transport(i):
-        SINKHORN(ot.cosine_cost(t, s), a, a, 0.05)
+        train_plan(ot.cosine_cost(t, s), a, a, 0.05)
 
     found = {}
     for name, step in (("teacher_step_s", teach), ("student_step_s", learn),

@@ -322,7 +322,7 @@ def test_neither_padding_nor_word_order_changes_an_objective(loss):
     assert [loss(b)[0].item() for b in (padded, mixed)] == pytest.approx([want, want], abs=1e-5)
     if loss is optical.optical_loss:                    # epsilon is in units of the batch's spread: given, as here
         unit = optical.spread(ot.cosine_cost(T, S), T_MASK, S_MASK)
-        loss = lambda b: optical.optical_loss(b, plan=lambda C, p, q, epsilon: optical.SINKHORN(
+        loss = lambda b: optical.optical_loss(b, plan=lambda C, p, q, epsilon: optical.train_plan(
             ot.cosine_cost(b.teacher, b.student) / unit, p, q, epsilon))
     alone = [loss(batch_of(*(x[b:b + 1, :n] for x, n in zip(BATCH[:4], (m, m, n, n)))))[0].item()
              for b, (m, n) in enumerate(zip(S_MASK.sum(1), T_MASK.sum(1)))]
