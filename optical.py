@@ -221,18 +221,19 @@ def room(device):
     return torch.cuda.mem_get_info(device)[0] if torch.device(device).type == "cuda" else 0
 
 
-def on_grid(vectors):
+def on_grid(vectors, steps=2048):
     """Round the components of unit vectors to multiples of 1/2048, so that search is exact: DEVIATION 8.
 
-    float16 holds them. A dot product is a multiple of 2^-22 of at most about 1, and so is each partial sum
-    (Cauchy-Schwarz): float32 adds them without rounding, in any order. Equal documents tie.
+    float16 holds them, a byte those of 1/128. A dot product is a multiple of 2^-22 of at most about 1, and so
+    is each partial sum (Cauchy-Schwarz): float32 adds them without rounding, in any order.
     """
-    return torch.round(vectors * 2048) / 2048
+    return torch.round(vectors * steps) / steps
 
 
 class Vectors:
     """Token vectors of many texts, on the grid: flat (tokens, H) float16, of text i offsets[i] to [i + 1];
     ids, the texts' names; norms (tokens,), the lengths of the vectors before they became unit vectors.
+    flat is int8 if small: multiples of 1/128, times 128.
     """
 
     def __init__(self, ids, flat, norms, offsets):
@@ -246,26 +247,30 @@ class Vectors:
         """
         if self.resident is None and 2 * self.flat.nbytes < room(device):
             self.resident = torch.from_numpy(np.array(self.flat)).to(device)
+        unit = 1 / 128 if self.flat.dtype == np.int8 else 1
         if self.resident is None:
             vectors, mask = pad([self.flat[self.offsets[i]:self.offsets[i + 1]] for i in index], device)
-            return vectors.float(), mask
+            return vectors.float() * unit, mask
         places, mask = pad([np.arange(self.offsets[i], self.offsets[i + 1]) for i in index], device)
-        return self.resident[places].float() * mask[:, :, None], mask
+        return self.resident[places].float() * (unit * mask[:, :, None]), mask
 
     @classmethod
     @torch.inference_mode()
-    def encode(cls, encoder, texts, kind, max_tokens=None, batch_tokens=8192):
-        """Encode `texts`, {id: text} or a list, as `kind`, "query" or "doc"."""
+    def encode(cls, encoder, texts, kind, max_tokens=None, batch_tokens=8192, small=False):
+        """Encode `texts`, {id: text} or a list, as `kind`, "query" or "doc"; small: a byte a component."""
         texts = texts if isinstance(texts, dict) else {str(i): text for i, text in enumerate(texts)}
         rows = encoder.tokens(texts.values(), kind, max_tokens)
         kept = (np.isin(row, encoder.skip[kind], invert=True).sum() for row in rows)
         offsets = np.cumsum([0, *kept])                                          # (texts + 1,)
-        flat, norms = np.empty((offsets[-1], encoder.dim), np.float16), np.empty(offsets[-1], np.float32)
+        dtype, norms = torch.int8 if small else torch.float16, np.empty(offsets[-1], np.float32)
+        flat = torch.empty(offsets[-1], encoder.dim, dtype=dtype).numpy()
         encoder.eval()
         for index in tqdm(token_batches(np.diff(offsets), batch_tokens), disable=None, desc="encode"):
             raw, mask = encoder.project([rows[i] for i in index], kind)          # (B, L, H), (B, L)
             own = np.concatenate([np.arange(offsets[i], offsets[i + 1]) for i in index])
-            flat[own] = on_grid(F.normalize(raw, dim=-1)).half()[mask].cpu().numpy()
+            unit = F.normalize(raw, dim=-1)[mask]                                # (tokens of the batch, H)
+            made = (on_grid(unit, 128) * 128).clamp(max=127) if small else on_grid(unit)
+            flat[own] = made.to(dtype).cpu().numpy()
             norms[own] = raw.norm(dim=-1)[mask].cpu().numpy()
         return cls(list(texts), flat, norms, offsets)
 

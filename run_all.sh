@@ -6,7 +6,7 @@
 #   bash run_all.sh real       AfriQA's questions and lafand-mt; XQuAD-R and NTREX-128 where LANGS asks for it
 #   bash run_all.sh headlines  of NTREX-128 in the paper's seven languages; TICO-19, SIB-200, HornMT
 #   bash run_all.sh own        LANGS=code CORPUS= QUERIES= QRELS= BITEXT= [ENGLISH=] [TRAIN=] of your own
-#   bash run_all.sh paper      the paper's setting: mBERT, MS MARCO, seven languages of OPUS; one GPU, days
+#   bash run_all.sh paper      the paper's setting: mBERT, MS MARCO, seven languages of OPUS; one GPU, a day
 #   bash run_all.sh test       the test suite
 #   PLAN=1 prints each stage's command and whether it is done; SMOKE=1 runs each on a few sentences
 #   LANGS="sw so"  SEEDS="1 2 3"  OUT=folder  DEVICE=cpu|cuda  PRECISION=float32|bf16  PYTHON=interpreter
@@ -55,7 +55,7 @@ fi
 cores=$(getconf _NPROCESSORS_ONLN) epsilon=0.05 tau=0.05 masks=augment tables="1 2"    # the others: days more
 prepare=(prepare "$profile" ${smoke:+--smoke} ${langs:+--langs $langs})
 data=$out/data lexicon=("$out/lexicon") machine=(${DEVICE:+--device "$DEVICE"} --precision)
-methods=(contrastive optical ours mean greedy code-switch)
+methods=(contrastive optical ours mean greedy code-switch) save=(--save) tuned=(--save)
 if [ "$profile" = mini ]; then
     study=${langs:-sw} mix=${langs:-sw so fi de} jobs=4 tables="1 2 3 4 5 6 7 8 9 10 11"
     translator=${NMT:-bitext} PRECISION=${PRECISION:-float32} MODELS=${MODELS:-32x2 64x2} methods+=(wikiclir)
@@ -75,7 +75,8 @@ elif [ "$profile" = paper ]; then
     study=${langs:-sw} mix=${langs:-sw so fi de} jobs=1 masks=no-augment
     translator=${NMT:-facebook/nllb-200-distilled-600M}
     teacher=(--augment --steps 100000 --batch 32 --lr 3e-6) student=(--batch 128)
-    steps=20000 tune_steps=1000 grid=(3e-6 1e-5 3e-5 1e-4)       # steps: as many for every method
+    steps=20000 tune_steps=2000 grid=(3e-6 1e-5 3e-5 1e-4)       # steps: as many for every method
+    save=(--save optical ours) tuned=()                          # 0.7 GB each
     nmt=(--batch 128) nmt_grid=(3e-5 1e-4 3e-4)
     by_size=(methods={optical,mean,contrastive},pairs={1000,10000,100000})
     switches=(methods=code-switch,switch={0.25,0.5,1},lexicon-size={1000,10000})
@@ -127,20 +128,22 @@ switches+=(methods=code-switch,switch={0.25,1},lexicon-size=0)      # all words;
 stopped="stopped; the same command goes on from here"      # and what runs stops too
 trap 'trap "" INT TERM; kill $(jobs -p); wait; fail "$stopped" 130' INT TERM
 stage() {    # stage NAME MODULE ...: study.MODULE, once; JOBS processes share the `items`, where {} is given
-    local name=$1 stamp=$out/stamps/$1 log=$out/logs/$1.log began=$SECONDS state=todo status=0 usual
+    local name=$1 stamp=$out/stamps/$1 log=$out/logs/$1.log began=$SECONDS state=todo status=0 usual size
     local item arg command lists=() i=0 pids=() own="${*:2}"
     if [[ " $own " = *" {} "* ]]; then own+=" <- $items"; else items=-; fi
     [ ! -f "$stamp" ] || { state=done; [ "$(cat "$stamp")" = "$own" ] || state="done with another command"; }
     # Made of whatever is there by now: again when anything ran or other TABLES are asked.
     [[ $name =~ -s[0-9]|^(data|bm25|lexicon|psq|tune|table) || $state$ran = "done" ]] || state=todo
     [ "$state" = "done" ] || ran=yes
-    number=$((number + 1)) usual=$(awk -v name="${name%-s[0-9]*}" '$1 == name { print $2 }' <<< "$times")
-    [ -z "$langs" ] || [ "$items" != "$all" ] || usual=$((usual * asked / known))    # results are of more
+    number=$((number + 1))
+    read -r usual size <<< "$(awk -v name="${name%-s[0-9]*}" '$1 == name { print $2, $3 }' <<< "$times")"
+    [ -z "$langs" ] || [ "$items" != "$all" ] || usual=${usual:+$((usual * asked / known))}    # times of more
     if [ "$mode" = count ]; then [ "$state" = "done" ] || left=$((left + ${usual:-0})); return; fi
-    if [ -n "$plan" ]; then echo "[$state] $name: $PYTHON -m study.$own"; return; fi
-    [ "$state" != "done" ] || return 0
+    [ -z "$plan" ] ||
+        echo "[$state] $name: $PYTHON -m study.$own" ${usual:+" # $((usual / 60)) min${size:+, $size GB}"}
+    [ -z "$plan" ] && [ "$state" != "done" ] || return 0
     [ "$state" = "todo" ] || fail "$stamp: made by another command: $(cat "$stamp"); delete $out or set OUT"
-    minutes=$([ -n "$smoke" ] || [ -z "$times" ] || echo ", about $((left / 60 + 1)) min left")
+    minutes=$([ -z "$times" ] || echo ", about $((left / 60 + 1)) min left")
     echo "== $number of $total, $name$minutes (log: $log)"
     for item in $items; do lists[i % jobs]+="$item "; i=$((i + 1)); done
     for item in "${lists[@]}"; do
@@ -216,9 +219,9 @@ seed() {     # seed N: everything that a seed changes
     train+=("${student[@]}")
     with=(--lexicon "${lexicon[@]}" --translations "${translations[@]}" "$dir/nmt") items=${methods[*]}
     [ -n "$first_seed$RATES" ] || stage tune students tune "${train[@]}" "${with[@]}" --methods {} \
-        --langs $tune --lr "${grid[@]}" --steps "${tune_steps[@]}" --save --out "$out/tune"
+        --langs $tune --lr "${grid[@]}" --steps "${tune_steps[@]}" "${tuned[@]}" --out "$out/tune"
     train+=(--rates "${RATES:-$out/tune}" ${steps:+--steps "$steps"}) items=$all
-    run students students train "${train[@]}" "${with[@]}" --tuned "$out/tune" --langs {} --save \
+    run students students train "${train[@]}" "${with[@]}" --tuned "$out/tune" --langs {} "${save[@]}" \
         --methods "${methods[@]}" --runs "$out/runs" --out "$dir/students"
     [[ " ${methods[*]} " != *" ours "* ]] || run interpolate baselines hybrid --data "$data" \
         --lexicon "$out/lexicon" --students "$dir/students" --seed-tag "$s" --out "$out/runs"
@@ -262,7 +265,7 @@ seed() {     # seed N: everything that a seed changes
     run align sweeps align "${solo[@]}" --teacher "$own" --students "$dir/students" --langs $items \
         --epsilon "$epsilon" --plan "$dir/plan.json" --out "$dir/alignment.json"
 }
-times=$(cat "results/$profile/stages.tsv" 2> /dev/null) || true
+times=$([ -n "$smoke" ] || cat "results/$profile/stages.tsv" 2> /dev/null) || true     # paper: an A100's
 asked=$(wc -w <<< "$langs") known=$(awk '$1 == "languages" { print $2 }' <<< "$times") known=${known:-$asked}
 if [ -z "$plan" ]; then      # one run at a time; a killed one's processes, soon gone, hold the lock till then
     mkdir -p "$out/stamps" "$out/logs" && exec 9> "$out/.lock" || fail "OUT=$out: cannot be written"

@@ -8,6 +8,7 @@ killed training goes on, and gets its name with done.json, what came of it.
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -26,6 +27,7 @@ from optical import Encoder, Vectors
 from study import parser_of
 
 PART = 100_000             # texts encoded in memory before their vectors are written
+MANY = 100_000             # texts whose vectors are not kept as those of fewer are
 
 
 # ---- files ------------------------------------------------------------------------------------------------
@@ -42,8 +44,12 @@ def first_of(folders, name, maker):
 
 
 def keeper(folder, name):
-    """A Vectors.encode that keeps what it makes in FOLDER/<name>-<hash of weights and texts>, mapped."""
+    """A Vectors.encode that keeps what it makes in FOLDER/<name>-<hash of weights and texts>, mapped; of more
+    than MANY documents in int8, of more sentences than that not at all: they are soon made again."""
     def encode(encoder, texts, kind, max_tokens=None):
+        many = len(texts) > MANY
+        if many and not isinstance(texts, dict):
+            return Vectors.encode(encoder, texts, kind, max_tokens)
         texts = texts if isinstance(texts, dict) else {str(i): text for i, text in enumerate(texts)}
         sha256 = hashlib.sha256(f"{kind} {max_tokens} {encoder.augment} {encoder.bf16}".encode())
         for weight in encoder.state_dict().values():
@@ -57,7 +63,7 @@ def keeper(folder, name):
             part.mkdir(parents=True)
             with open(part / "flat", "wb") as flat, open(part / "norms", "wb") as norms:
                 for start in range(0, len(items), PART):
-                    made = Vectors.encode(encoder, items[start:start + PART], kind, max_tokens)
+                    made = Vectors.encode(encoder, items[start:start + PART], kind, max_tokens, small=many)
                     flat.write(made.flat.data)
                     norms.write(made.norms.data)
                     lengths.extend(made.lengths)
@@ -65,7 +71,7 @@ def keeper(folder, name):
             with contextlib.suppress(OSError):                       # another process may be first
                 os.replace(part, path)
             shutil.rmtree(part, ignore_errors=True)
-        flat = np.memmap(path / "flat", np.float16, "r").reshape(-1, encoder.dim)
+        flat = np.memmap(path / "flat", np.int8 if many else np.float16, "r").reshape(-1, encoder.dim)
         norms = np.memmap(path / "norms", np.float32, "r")
         return Vectors(list(texts), flat, norms, np.load(path / "offsets.npy"))
     return encode
@@ -151,9 +157,28 @@ def languages(args):
 commands_of = partial(parser_of, kinds={"device": device_of})
 
 
-def training_of(args):
-    """The options of `fit` among those of a command."""
-    return {"accumulate": args.accumulate, "log_every": args.log_every, "save_every_s": args.save_every_s}
+def training_memory(encoder, tokens):
+    """Bytes that a training step takes, rather too many than too few: of what is trained, its gradient,
+    AdamW's two means and a copy in bfloat16; of what a layer keeps of each token for its gradient.
+    """
+    config, trained = encoder.backbone.config, sum(p.numel() for p in encoder.parameters() if p.requires_grad)
+    inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    return 18 * trained, tokens * config.num_hidden_layers * (40 * config.hidden_size + 8 * inner)
+
+
+def training_of(args, encoder=None, tokens=0):
+    """The options of `fit` among those of a command. --accumulate 0 on a GPU: as few parts as a batch of so
+    many tokens, padded, must be cut into for four fifths of its memory. Raises: ValueError if none do.
+    """
+    parts = args.accumulate or 1
+    if encoder and not args.accumulate and torch.device(args.device).type == "cuda":
+        fixed, kept = training_memory(encoder, tokens)
+        memory, least = torch.cuda.mem_get_info(args.device)[1], fixed + kept / args.batch
+        if least > 0.8 * memory:
+            raise ValueError(f"training takes {least / 1e9:.0f} GB at least and the GPU has "
+                             f"{memory / 1e9:.0f}; give --freeze, or a smaller encoder")
+        parts = math.ceil(kept / (0.8 * memory - fixed))
+    return {"accumulate": parts, "log_every": args.log_every, "save_every_s": args.save_every_s}
 
 
 def run_command(args):

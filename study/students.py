@@ -32,9 +32,9 @@ import data
 import evaluate
 import ot
 from optical import (OBJECTIVES, Bitext, Encoder, Vectors, copy_of, distil, documents_of, fit, length_batches,
-                     maxsim, pad, ranking_loss, search as search_index, train_plan, train_teacher)
+                     maxsim, on_grid, pad, ranking_loss, search as search_index, train_plan, train_teacher)
 from study import baselines
-from study.experiment import (close_experiment, commands_of, first_of, keeper, languages, load,
+from study.experiment import (MANY, close_experiment, commands_of, first_of, keeper, languages, load,
                               open_experiment, run_command, training_of, write_json)
 
 SUPERVISED = ("code-switch", "translate-train", "wikiclir")
@@ -147,9 +147,10 @@ def teacher(args):
     encoder = Encoder.load(args.encoder, args.dim, args.query_tokens, args.doc_tokens, bool(args.augment),
                            args.freeze, args.device, args.bf16)
     docs, triples = data.read_tsv(root / paths["docs"]), data.read_triples(root / paths["triples"])
+    longest = args.batch * (args.query_tokens + (1 + args.negatives) * args.doc_tokens)
     spent = train_teacher(encoder, data.read_tsv(root / paths["queries"]), docs, triples, args.steps,
                           args.epochs, args.batch, args.lr, args.negatives, args.seed, part,
-                          **training_of(args))
+                          **training_of(args, encoder, longest))
     encoder.save(part)
     asked, qrels, pool = dev_questions(root)
     run = search_index(encoder, asked, Vectors.encode(encoder, pool, "doc"), 100)
@@ -267,7 +268,8 @@ class Questions:
         for qid, docid, _ in self.triples:
             self.relevant.setdefault(qid, set()).add(docid)
         name = f"wiki-{lang}" if method == "wikiclir" else "train"
-        self.vectors = keeper(args.cache, f"{name}-documents")(teacher, docs, "doc")
+        self.docs, self.teacher, few = docs, teacher, len(docs) <= MANY        # MS MARCO's would take 58 GB
+        self.vectors = keeper(args.cache, f"{name}-documents")(teacher, docs, "doc") if few else None
         self.rows = dict(zip(self.queries, teacher.tokens(self.queries.values(), "query")))
         self.lengths = [len(self.rows[qid]) for qid, _, _ in self.triples]
 
@@ -279,6 +281,14 @@ class Questions:
         share = sum(kinds) / len(kinds) if args.share < 0 else args.share
         return [(read_lexicon(args, f"en-{own}.txt", args.lexicon_size or None),
                  (share if low else 1 - share) / kinds.count(low)) for own, low in zip(langs, kinds)]
+
+    def documents(self, names, device):
+        """The teacher's vectors of some documents: (D, L, H), mask (D, L)."""
+        if self.vectors:
+            return self.vectors.batch([self.place[docid] for docid in names], device)
+        with torch.no_grad():
+            vectors, mask = self.teacher([self.docs[docid] for docid in names], "doc")
+        return on_grid(vectors), mask
 
     def loss(self, student, index, step):
         """Equation (3) of one batch: queries of the other language, the teacher's document vectors."""
@@ -292,8 +302,8 @@ class Questions:
         names, target, other = documents_of(batch, self.relevant, args.negatives,
                                             np.random.default_rng([args.seed, step]))
         q, q_mask = student(rows)
-        d, d_mask = self.vectors.batch([self.place[docid] for docid in names], q.device)
-        loss, stats = ranking_loss(maxsim(q, q_mask, d, d_mask), target, other)
+        scores = maxsim(q, q_mask, *self.documents(names, q.device))
+        loss, stats = ranking_loss(scores, target, other)
         return loss, {**stats, "tokens": sum(map(len, rows))}
 
 
@@ -355,13 +365,15 @@ def train_one(folder, lang, method, args, teacher, bitexts, then):
     if objective in OBJECTIVES:
         lesson.change = mixed(lesson, lang, args) if args.mix else None
         _, spent = distil(teacher, lesson, objective, args.steps, args.batch, lr, args.seed, student, part,
-                          training_of(args), **settings_of(objective, args, lesson))
+                          training_of(args, student, args.batch * args.max_tokens),
+                          **settings_of(objective, args, lesson))
         found = averaged(student, teacher, args.average, score)
     else:
         lesson = Questions(lang, method, teacher, args)
         batches = length_batches(lesson.lengths, args.batch, args.steps, args.seed)
         loss_of = partial(lesson.loss, student)
-        spent, found = fit(student, batches, loss_of, part, lr, name=method, **training_of(args)), score()
+        options = training_of(args, student, args.batch * student.query_tokens)
+        spent, found = fit(student, batches, loss_of, part, lr, name=method, **options), score()
     spent |= then(student, part) or {}
     done = {**unit, "lr": lr, **found, "examples": len(lesson.lengths), **spent}
     print(f"  {lang} {folder.name}: dev map {done['dev_map']:.4f}, {done['seconds']} s", flush=True)
@@ -425,7 +437,7 @@ def tune(args):
         def dev(lang, lr, steps):
             own = Namespace(**{**vars(args), "lr": lr, "steps": steps})
             return train_one(kept(out, lang, method, own), lang, method, own, teacher, bitexts,
-                             lambda student, part: student.save(part) if args.save else None)["dev"]
+                             lambda student, part: saved(args, method) and student.save(part))["dev"]
         write_json(out / f"lr.{method}.json", choose(method, langs, args.lr, args.steps, dev))
 
 
@@ -440,6 +452,11 @@ def choose(method, langs, rates, steps, dev):
     tried = dict.fromkeys([*((each, steps[0]) for each in rates), *((lr, each) for each in steps)])
     scores = {f"{each:g} {number}": mean(each, number) for each, number in tried}
     return {"method": method, "lr": lr, "steps": n, "dev": scores, "langs": langs}
+
+
+def saved(args, method):
+    """Whether --save names a method, or none and so all."""
+    return args.save is not None and (not args.save or method in args.save)
 
 
 def kept(folder, lang, method, args):
@@ -481,12 +498,12 @@ def train(args):
             continue
 
         def then(student, part):
-            if args.save:
+            if saved(args, method):
                 student.save(part)
             return search_tests(args, tests, student, teacher, name)
 
         found = kept(args.tuned or "none", lang, method, own)
-        if found.exists() and not folder.exists():
+        if (found / "modules.json").exists() and not folder.exists():            # it has its weights
             open_experiment(found, objective_of(method, own)[1], lang=lang, method=method)     # the same?
             part = folder.with_name(folder.name + ".part")
             shutil.rmtree(part, ignore_errors=True)

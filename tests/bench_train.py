@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""A student's step, encoding, and the kinds of AdamW, by size of encoder.
+"""A student's step, encoding, the kinds of AdamW, by size of encoder; exact search; shares of the device's peak.
 
     python tests/bench_train.py [--sizes 4x128 6x384 12x768] [--batch 32] [--device cpu] [--out FILE.md]
 
 Encoders of LAYERSxWIDTH with random weights. A student's step is one of OPTICAL: forward, plan, backward,
 on batches of pairs of made-up lengths as training draws them. AdamW's kinds take turns on the same gradients.
+Peak: what this device reaches in a product of large square matrices, of the encoder's precision, or in float32
+for search. Operations are those of matrix products, counted.
 """
 import argparse
 import os
@@ -23,7 +25,7 @@ sys.path.insert(0, str(HERE.parent))
 import evaluate  # noqa: E402
 import optical  # noqa: E402
 from bench_ot import machine, timed  # noqa: E402
-from rehearse import Words  # noqa: E402
+from rehearse import Words, counted  # noqa: E402
 from study import experiment, students, tables  # noqa: E402
 
 
@@ -32,6 +34,7 @@ def parse(argv):
     parser.add_argument("--sizes", nargs="+", default=["4x128", "6x384", "12x768"], help="LAYERSxWIDTH ...")
     parser.add_argument("--batch", type=int, default=32, help="sentence pairs a step (default: 32)")
     parser.add_argument("--rounds", type=int, default=10, help="batches each variant sees (default: 10)")
+    parser.add_argument("--docs", type=int, default=2000, help="documents that are searched (default: 2000)")
     parser.add_argument("--vocab", type=int, default=30_522, help="entries of the vocabulary")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads (default: all)")
@@ -39,6 +42,36 @@ def parse(argv):
     args = parser.parse_args(argv)
     args.bf16 = experiment.multiplies_bf16(args.device)
     return args
+
+
+def peak(args, dtype):
+    """Operations a second of a product of square matrices of `dtype`."""
+    n = 1024 if args.device == "cpu" else 8192
+    x = torch.ones(n, n, dtype=dtype, device=args.device)
+    with torch.inference_mode():
+        return 2 * n ** 3 / statistics.median(timed(lambda: x @ x, args.device)[0] for _ in range(12))
+
+
+def search(args):
+    """Seconds, and operations, of exact search: 151 queries of 32 tokens, documents of 150."""
+    class Asked:                                       # an encoder whose queries' vectors are given
+        projection = torch.nn.Linear(1, 1, device=args.device)
+
+    def unit(*shape):
+        return optical.on_grid(torch.nn.functional.normalize(torch.randn(*shape), dim=-1)).half().numpy()
+
+    def vectors(texts, tokens):
+        flat = unit(texts * tokens, 128)
+        return optical.Vectors([str(i) for i in range(texts)], flat, None, np.arange(texts + 1) * tokens)
+
+    asked, index = vectors(151, 32), vectors(args.docs, 150)
+    queries = {name: "" for name in asked.ids}
+    own, optical.Vectors.encode = optical.Vectors.encode, lambda *given: asked
+    try:
+        seconds = [timed(lambda: optical.search(Asked, queries, index), args.device)[0] for _ in range(4)]
+    finally:
+        optical.Vectors.encode = own
+    return statistics.median(seconds[1:]), 2 * len(asked.flat) * len(index.flat) * 128
 
 
 def make_encoder(size, folder, args):
@@ -79,7 +112,10 @@ def measure(encoder, args):
         encoder.train(mode)
         seconds = [timed(lambda b=batch: call(encoder, b), args.device)[0] for batch in batches]
         found[f"{name}_s"] = statistics.median(seconds[3:])
+        tokens = [sum(map(len, batch)) for batch in batches]
+        found[f"{name}_tokens"] = statistics.median(n / s for n, s in zip(tokens[3:], seconds[3:]))
     encoder.train()
+    found["flop"] = 1e12 * counted(lambda i: learn(encoder, batches[3]))["tflop"]
     learn(encoder, batches[0])
     kinds = {"fused": {"fused": True}, "foreach": {"foreach": True}, "loop": {"foreach": False}}
     optimizers = {k: torch.optim.AdamW(encoder.parameters(), lr=1e-9, **how) for k, how in kinds.items()}
@@ -90,11 +126,13 @@ def measure(encoder, args):
     return found
 
 
-def text(found, args):
+def text(found, searched, peaks, args):
     """The measurements as Markdown."""
     ms = lambda seconds: f"{1000 * seconds:,.1f}"                                # noqa: E731
-    rows = [[size, f"{one['parameters'] / 1e6:.1f}", ms(one["step_s"]), ms(one["encoding_s"])]
-            for size, one in found.items()]
+    rows = [[size, f"{one['parameters'] / 1e6:.1f}", ms(one["step_s"]), f"{one['step_tokens']:,.0f}",
+             f"{one['flop'] / one['step_s'] / peaks[0]:.0%}", ms(one["encoding_s"]),
+             f"{one['encoding_tokens']:,.0f}"] for size, one in found.items()]
+    seconds, operations = searched
     optimizers = [[size, *(ms(one[f"adamw_{kind}_s"]) for kind in ("fused", "foreach", "loop")),
                    f"{one['adamw_fused_s'] / one['step_s']:.0%}"] for size, one in found.items()]
     precision = "bfloat16" if args.bf16 else "float32"
@@ -102,8 +140,13 @@ def text(found, args):
             f"{args.threads} thread(s), {precision} inside the encoder. Versions: torch {torch.__version__}, "
             f"Python {platform.python_version()}.\n\nMade by `python tests/bench_train.py --batch "
             f"{args.batch} --threads {args.threads} --device {args.device} --rounds {args.rounds}`: encoders "
-            f"of LAYERSxWIDTH, random weights, {args.batch} pairs of up to 64 tokens; medians.\n\n"
-            + tables.markdown(["size", "million parameters", "step, ms", "encoding, ms"], rows)
+            f"of LAYERSxWIDTH, random weights, {args.batch} pairs of up to 64 tokens; medians. The machine may "
+            "have other work: compare within a run.\n\n"
+            + tables.markdown(["size", "million parameters", "step, ms", "tokens/s", "of the peak",
+                               "encoding, ms", "tokens/s"], rows)
+            + f"\nPeak: {peaks[0] / 1e12:.2f} TFLOP/s in {precision}, {peaks[1] / 1e12:.2f} in float32. Search of 151 "
+            f"queries in {args.docs:,} documents: {ms(seconds)} ms, {operations / seconds / peaks[1]:.0%} of the peak "
+            "in float32.\n"
             + "\nAdamW, ms a step; share: of a student's step before it.\n\n"
             + tables.markdown(["size", "fused", "foreach", "loop", "fused, share"], optimizers))
 
@@ -118,7 +161,8 @@ def main(argv=None):
             parameters = sum(p.numel() for p in encoder.parameters())
             found[size] = {"parameters": parameters, **measure(encoder, args)}
             print(size, found[size], flush=True)
-    evaluate.write_text(args.out, text(found, args))
+    peaks = [peak(args, torch.bfloat16 if args.bf16 else torch.float32), peak(args, torch.float32)]
+    evaluate.write_text(args.out, text(found, search(args), peaks, args))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,12 @@
 An encoder of mBERT's size with random weights; 169,000 documents of 150 tokens, as many as CLEF's two
 newspapers have; 500,000 sentence pairs; 151 queries. Tokenising, reading and search are done whole, on
 made-up text and random vectors. Encoding and training, where a step costs what every step costs, are
-measured for a while, and the hours of the profile follow from steps and tokens. Measured too: padding, the
-share of optimal transport in a student's step, and what it saves to compute the teacher's vectors once.
+measured for a while.
+
+What a step asks of any device is counted: floating-point operations of its matrix products, bytes that its
+operations read and write, kernels. The hours on a GPU follow, from the steps and tokens of run_all.sh paper:
+a step takes operations / (PEAK x MATMUL) + bytes / (BANDWIDTH x STREAM), or kernels x LAUNCH, the larger.
+Each operation's bytes are taken to come from memory and go there, which caches and fused kernels spare.
 """
 import argparse
 import os
@@ -20,11 +24,15 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoTokenizer, BertConfig, BertModel
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import data  # noqa: E402
 import evaluate  # noqa: E402
+import optical  # noqa: E402
 import ot  # noqa: E402
 from optical import (Bitext, Encoder, Vectors, length_batches, maxsim, on_grid,  # noqa: E402
                      optical_loss, ranking_loss, search, train_plan)
@@ -34,9 +42,51 @@ SIZES = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
 TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 1, "intermediate_size": 64}
 VOCABULARY = 105_879                  # bert-base-multilingual-uncased
 QUERIES = 151                         # of CLEF, those with a relevant document
-LANGUAGES = 7
+LANGUAGES, SEARCHED = 7, 10           # query languages; runs of each: 7 students, zero-shot, English, NMT
 CIRAL = 1_776_565 * 130               # tokens, about: passages translated from Somali and Swahili
-MARCO = 3_000_000 * 75                # tokens, about: the passages that 3,200,000 triples name
+PASSAGE = 80                          # tokens of one of MS MARCO's, about
+TRAIN_QUERIES = 500_000               # of MS MARCO's triples, about, translated into the five languages that
+TRANSLATED = 5 * TRAIN_QUERIES * 12   # mMARCO lacks: tokens
+NLLB, BEAMS = 615e6, 5                # parameters of its distilled model
+
+GPU = "A100 80 GB"
+PEAK, FLOAT32, BANDWIDTH = 312e12, 19.5e12, 2.0e12    # a second: bfloat16 and float32 operations, bytes
+MATMUL, STREAM = 0.6, 0.8             # shares of these that large products and long vectors reach
+LAUNCH = 8e-6                         # s a kernel: Python's and PyTorch's, when the GPU is the faster
+
+
+class Counter(TorchDispatchMode):
+    """Counts kernels and the bytes that they read and write, of all operations but views."""
+
+    def __init__(self):
+        super().__init__()
+        self.bytes = self.kernels = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            written = args[:1] if func.__name__.split(".")[0].endswith("_") else made      # in place
+            leaves = [x for x in tree_leaves([args, kwargs, written]) if isinstance(x, torch.Tensor)]
+            self.bytes += sum(x.numel() * x.element_size() for x in leaves)
+            self.kernels += 1
+        return made
+
+
+def counted(step):
+    """{"tflop", "gb", "kernels"} of step(0), as a GPU would be asked, which is not waited for."""
+    own, optical.on_cpu = optical.on_cpu, lambda tensor: False
+    try:
+        with FlopCounterMode(display=False) as flops, Counter() as count:
+            step(0)
+    finally:
+        optical.on_cpu = own
+    return {"tflop": flops.get_total_flops() / 1e12, "gb": count.bytes / 1e9, "kernels": count.kernels}
+
+
+def gpu_seconds(count):
+    """Seconds of a step on GPU."""
+    busy = count["tflop"] * 1e12 / (PEAK * MATMUL) + count["gb"] * 1e9 / (BANDWIDTH * STREAM)
+    return max(busy, count["kernels"] * LAUNCH)
 
 
 class Words:
@@ -116,21 +166,24 @@ def time_reading(out, words, pairs, encoder, args):
 
 
 def time_encoding(sample, encoder, args):
-    """Tokens of documents encoded a second."""
+    """Tokens of documents encoded a second; what a batch of them asks."""
     size = min(len(sample), max(1, 8192 // len(sample[0])))
 
+    @torch.inference_mode()
     def encode(i):
         start = i * size % (len(sample) - size + 1)
-        with torch.inference_mode():
-            on_grid(encoder(sample[start:start + size])[0]).half().cpu()
+        on_grid(encoder(sample[start:start + size])[0]).half().cpu()
 
     calls, spent = timed(encode, args.seconds)
-    tokens = calls * size * float(np.mean([len(row) for row in sample]))
-    return {"encode_tokens_per_s": round(tokens / spent)}
+    tokens = size * float(np.mean([len(row) for row in sample]))
+    return {"encode_tokens_per_s": round(calls * tokens / spent),
+            "counts": {"encode": counted(encode) | {"tokens": tokens}}}
 
 
 def time_training(words, pairs, sample, encoder, args):
-    """Seconds a step: teacher, student, student that encodes its English sides anew, transport alone."""
+    """Seconds a step, and what it asks: teacher, student, student that encodes its English sides anew or has
+    judged queries and the passages encoded of these, transport alone.
+    """
     few = Bitext(pairs, encoder, most=40 * args.batch)
     own = length_batches(few.lengths, args.batch, 1000, args.seed)
     asked = encoder.tokens(words.texts(np.full(500, 6)), "query")
@@ -144,11 +197,19 @@ def time_training(words, pairs, sample, encoder, args):
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
-    def teach(i):                        # 32 queries, their positives and a negative each
+    def ranked(i, n, learns):            # n queries, their positives and a negative each
         rng = np.random.default_rng([args.seed, i])
-        q, d = rng.integers(0, len(asked), 32), rng.integers(0, len(sample), 64)
-        scores = maxsim(*encoder([asked[k] for k in q]), *encoder([sample[k] for k in d]))
-        down(ranking_loss(scores, torch.arange(32), torch.zeros(32, 64, dtype=torch.bool))[0])
+        q, d = rng.integers(0, len(asked), n), rng.integers(0, len(sample), 2 * n)
+        with torch.set_grad_enabled(learns):
+            shown = encoder([sample[k][:PASSAGE] for k in d])
+        scores = maxsim(*encoder([asked[k] for k in q]), *shown)
+        down(ranking_loss(scores, torch.arange(n), torch.zeros(n, 2 * n, dtype=torch.bool))[0])
+
+    def teach(i):
+        ranked(i, 32, True)
+
+    def supervise(i):                    # its documents are the teacher's, encoded in the step
+        ranked(i, args.batch, False)
 
     def learn(i):
         down(optical_loss(few.batch(encoder, own[i % len(own)], i, "query"))[0])
@@ -166,50 +227,71 @@ def time_training(words, pairs, sample, encoder, args):
                        ("student_step_without_cache_s", learn_and_encode), ("transport_s", transport)):
         calls, spent = timed(step, args.seconds)
         found[name] = round(spent / calls, 4)
+    found["counts"] = {name: counted(step) for name, step in (
+        ("teacher", teach), ("student", learn), ("supervised", supervise), ("transport", transport))}
     return found | {"training_memory_gb": memory_gb(args.device)}
 
 
 def time_search(out, docs, queries, encoder):
     """Exact search over `docs` documents: random vectors on disk, larger than a GPU's memory if need be."""
     began, length = time.monotonic(), 150
-    flat = np.memmap(out / "index", np.float16, "w+", shape=(docs * length, encoder.dim))
+    flat = np.memmap(out / "index", np.int8, "w+", shape=(docs * length, encoder.dim))
     for start in range(0, len(flat), 1 << 18):
         part = flat[start:start + (1 << 18)]
-        part[:] = on_grid(F.normalize(torch.randn(part.shape), dim=-1)).half().numpy()
+        part[:] = (F.normalize(torch.randn(part.shape), dim=-1) * 128).round().clamp(max=127).numpy()
     flat.flush()
     index = Vectors([str(i) for i in range(docs)], flat, None, np.arange(docs + 1) * length)
     written, began = time.monotonic() - began, time.monotonic()
     run = search(encoder, queries, index)
     spent = time.monotonic() - began
     evaluate.write_run(out / "run.trec", run, "rehearsal")
+    tokens = sum(map(len, encoder.tokens(queries.values(), "query")))
     return {"index_gb": round(flat.nbytes / 1e9, 2), "index_write_s": round(written, 1),
-            "search_s": round(spent, 1)}
+            "search_s": round(spent, 1), "search_tflop": 2 * tokens * len(flat) * encoder.dim / 1e12}
 
 
 def disk_gb(found, dim):
-    """GB of the vectors that the paper profile keeps, tables 1 and 2: float16 and a float32 norm a token."""
-    token = (2 * dim + 4) / 1e9
-    made = {"document vectors": found["index_gb"] + CIRAL * token,
-            "vectors of MS MARCO's passages": MARCO * token,
-            "teacher vectors of the bitext": 2 * LANGUAGES * found["bitext_tokens"] * token}
-    made = {name: round(size, 1) for name, size in made.items()}
-    return made | {"all": round(sum(made.values()), 1)}
+    """GB that the paper profile keeps, tables 1 and 2: [(stage, what, GB), ...]. More than 100,000 documents
+    have a byte a component; vectors of so many sentences, and of MS MARCO's passages, are made again each time.
+    """
+    model = 4 * found["parameters_millions"] / 1000
+    made = [("data", "texts of MS MARCO, of CIRAL, sentence pairs", 1.3 + 1.6 + LANGUAGES * 0.1),
+            ("teacher", "mBERT, the teacher, a checkpoint", 5 * model),
+            ("nmt", "NLLB", 2.5),
+            ("search", "vectors of CLEF's documents", found["index_gb"]),
+            ("search", "vectors of CIRAL's passages", CIRAL * (dim + 4) / 1e9),
+            ("students", "OPTICAL's and ours, of each language", 2 * LANGUAGES * model)]
+    return [(*row, round(size, 1)) for *row, size in made]
 
 
-def hours(found, doc_tokens):
-    """Hours of the parts of the paper profile, tables 1 and 2, from the steps of run_all.sh and tokens."""
-    methods, rates = 7, 4             # contrastive, optical, ours, mean, greedy, code-switch, translate-train
-    teacher, student, tuning = 100_000, 20_000, 1_000       # a test compares these with run_all.sh
-    bitext = 2 * LANGUAGES * found["bitext_tokens"]         # as queries and as documents
-    made = {"teacher": teacher * found["teacher_step_s"],
-            "teacher vectors of the bitext": bitext / found["encode_tokens_per_s"],
-            "learning rates": methods * rates * tuning * found["student_step_s"],
-            "vectors of MS MARCO's passages": MARCO / found["encode_tokens_per_s"],
-            "students": LANGUAGES * methods * student * found["student_step_s"],
-            "document vectors": (doc_tokens + CIRAL) / found["encode_tokens_per_s"],
-            "search": (methods + 3) * LANGUAGES * found["search_s"]}
-    made = {name: round(seconds / 3600, 2) for name, seconds in made.items()}
-    return made | {"all": round(sum(made.values()), 1)}
+def steps_of(found):
+    """{stage: [(part, how many steps, its counts), ...]} of tables 1 and 2, from the steps of run_all.sh."""
+    from_bitext, judged, rates = 5, 2, 4      # contrastive, optical, ours, mean, greedy; code-switch, translate-train
+    teacher, student, tuning = 100_000, 20_000, 2_000       # a test compares these with run_all.sh
+    counts, bitext = found["counts"], 2 * LANGUAGES * found["bitext_tokens"]     # as queries and as documents
+    batches = lambda tokens: tokens / counts["encode"]["tokens"]
+    documents = found["document_tokens"] + CIRAL
+    return {
+        "teacher": [("steps", teacher, counts["teacher"])],
+        "search": [("documents encoded", batches(documents), counts["encode"])],
+        "tune": [("steps on bitext", from_bitext * rates * tuning, counts["student"]),
+                 ("steps on judged queries", judged * rates * tuning, counts["supervised"])],
+        "students": [("bitext encoded", batches(bitext), counts["encode"]),
+                     ("steps on bitext", LANGUAGES * from_bitext * student, counts["student"]),
+                     ("steps on judged queries", LANGUAGES * judged * student, counts["supervised"])]}
+
+
+def hours(found):
+    """Hours of the stages of the paper profile on GPU: {stage: (part, steps, s a step, hours)}."""
+    rows = [(stage, part, steps, gpu_seconds(count), steps * gpu_seconds(count) / 3600)
+            for stage, parts in steps_of(found).items() for part, steps, count in parts]
+    tokens = TRANSLATED * BEAMS                              # a product for each, and its weights for each batch
+    spent = tokens * 2 * NLLB / (PEAK * MATMUL) + tokens / (64 * BEAMS) * 24 * 40 * LAUNCH
+    rows.append(("nmt", "queries translated, 64 at a time", TRANSLATED / 12 / 64, spent / (TRANSLATED / 12 / 64), spent / 3600))
+    index, clef = (CIRAL + found["document_tokens"]) / found["document_tokens"], found["search_tflop"] * 1e12
+    spent = clef * index / (FLOAT32 * MATMUL)
+    rows.append(("search", "documents searched", SEARCHED * LANGUAGES, spent, SEARCHED * LANGUAGES * spent / 3600))
+    return [[*row[:2], round(row[2]), round(row[3], 4), round(row[4], 2)] for row in rows]
 
 
 def summary(found, args):
@@ -217,7 +299,7 @@ def summary(found, args):
     saved = 1 - found["student_step_s"] / found["student_step_without_cache_s"]
     rows = [("parameters, millions", found["parameters_millions"]),
             ("documents encoded, tokens/s", f"{found['encode_tokens_per_s']:,}"),
-            ("teacher, s a step of 32 queries, 64 documents", found["teacher_step_s"]),
+            (f"teacher, s a step of 32 queries, 64 passages of {PASSAGE} tokens", found["teacher_step_s"]),
             (f"OPTICAL, s a step of {args.batch} pairs", found["student_step_s"]),
             ("the same, teacher's vectors computed anew", found["student_step_without_cache_s"]),
             ("saved by computing them once", f"{saved:.1%}"),
@@ -225,19 +307,29 @@ def summary(found, args):
             ("padding, share of a student's tokens", f"{found['padding_student']:.1%}"),
             ("pairs tokenised and ready", f"{found['pairs']:,} in {found['bitext_ready_s']} s"),
             ("collection written", f"{found['write_s']} s"),
-            ("exact search, 151 queries", f"{found['search_s']} s"),
-            ("document vectors on disk, GB", found["index_gb"]),
-            ("teacher's vectors of a language's bitext on disk, GB", found["bitext_vectors_gb"]),
+            ("exact search, 151 queries, 169,000 documents", f"{found['search_s']} s"),
             ("memory of training, GB", found["training_memory_gb"]),
             ("memory of all, GB", found["memory_gb"])]
+    counts = [(name, f"{c['tflop']:.4f}", f"{c['gb']:.2f}", f"{c['kernels']:,}", f"{1000 * gpu_seconds(c):.1f}",
+               f"{c['tflop'] * 1e12 / gpu_seconds(c) / PEAK:.0%}") for name, c in found["counts"].items()]
+    total, disk = (round(sum(row[-1] for row in found[key]), 1) for key in ("hours", "disk_gb"))
+    told = [(stage, part, f"{steps:,}", f"{each:.4f}", f"{hour:.2f}") for stage, part, steps, each, hour in found["hours"]]
     return (f"# The paper profile, rehearsed\n\n{found['device']}, {found['threads']} threads, "
             f"{'bfloat16' if found['bf16'] else 'float32'} inside the encoder. "
-            "Made by `python tests/rehearse.py`.\n\n"
-            + tables.markdown(["measured", "value"], [(name, str(value)) for name, value in rows])
-            + "\nHours of `bash run_all.sh paper` (tables 1 and 2) here, from these, without translation:\n\n"
-            + tables.markdown(["part", "hours"], [(name, f"{v:,}") for name, v in found["hours"].items()])
-            + "\nGB of vectors that it keeps on disk:\n\n"
-            + tables.markdown(["part", "GB"], [(name, f"{v:,}") for name, v in found["disk_gb"].items()]))
+            "Made by `python tests/rehearse.py`. The machine may have had other work: its seconds are rough.\n\n"
+            + tables.markdown(["measured here", "value"], [(name, str(value)) for name, value in rows])
+            + "\nCounted, which is the same on every device: operations of matrix products, bytes that all operations "
+            f"read and write, kernels. On a GPU of {PEAK / 1e12:.0f} TFLOP/s in bfloat16 and {BANDWIDTH / 1e12:.1f} TB/s "
+            f"({GPU}) a step takes operations at {MATMUL:.0%} of the peak and bytes at {STREAM:.0%}, one after the other, "
+            f"as large products and long vectors reach these; or {1e6 * LAUNCH:.0f} microseconds a kernel, which Python "
+            "and PyTorch take to order one, if that is longer. It comes to the share of the peak in the last column.\n\n"
+            + tables.markdown(["a step of", "TFLOP", "GB", "kernels", "ms", "of the peak"], counts)
+            + f"\nHours of `bash run_all.sh paper` (tables 1 and 2) on one {GPU}, from these:\n\n"
+            + tables.markdown(["stage", "part", "steps", "s each", "hours"], [*told, ("all", "", "", "", str(total))])
+            + "\nCPU stages (reading, BM25, Model 1) are not in it. GB on disk, beside the downloads, which may go when the "
+            "collection is written:\n\n"
+            + tables.markdown(["stage", "kept", "GB"], [
+                *((*row, str(size)) for *row, size in found["disk_gb"]), ("all", "", str(disk))]))
 
 
 def main(argv=None):
@@ -264,12 +356,17 @@ def main(argv=None):
     bitext, read = time_reading(out, words, pairs, encoder, args)
     sample = encoder.tokens(texts, "doc")
     found |= read | time_encoding(sample, encoder, args)
-    found |= time_training(words, bitext.pairs[:100 * args.batch], sample, encoder, args)
-    found |= time_search(out, docs, queries, encoder)
-    found |= {"memory_gb": memory_gb("cpu"),
-              "bitext_vectors_gb": round(found["bitext_tokens"] * encoder.dim * 2 / 1e9, 2)}
-    found["hours"] = hours(found, docs * float(np.mean([len(row) for row in sample])))
-    found["disk_gb"] = disk_gb(found, encoder.dim)
+    trained = time_training(words, bitext.pairs[:100 * args.batch], sample, encoder, args)
+    trained["counts"] = found["counts"] | trained["counts"]
+    found |= trained | time_search(out, docs, queries, encoder) | {"memory_gb": memory_gb("cpu")}
+    found["document_tokens"] = round(docs * float(np.mean([len(row) for row in sample])))
+    found |= {"hours": hours(found), "disk_gb": disk_gb(found, encoder.dim)}
+    cost = {}                            # of each stage, for PLAN=1: seconds, GB
+    for place, key, unit in ((0, "hours", 3600), (1, "disk_gb", 1)):
+        for stage, *_, value in found[key]:
+            cost.setdefault(stage, [0, 0])[place] += value * unit
+    evaluate.write_text(out / "stages.tsv", f"languages\t{LANGUAGES}\n" + "".join(
+        f"{stage}\t{seconds:.0f}\t{size:.1f}\n" for stage, (seconds, size) in cost.items()))
     experiment.write_json(out / "rehearsal.json", found)
     evaluate.write_text(out / "rehearsal.md", summary(found, args))
     (out / "index").unlink()

@@ -3,16 +3,19 @@
 
 With MIRROR=folder of the publishers' files, the counts of the real profile are checked too.
 """
+import itertools
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import data
+import evaluate
 import fixture
 from conftest import ROOT
 from fixture import make, tarred, zipped
@@ -479,3 +482,22 @@ def test_no_text_of_a_test_is_learnt_from(profile):
         known = {"sw": 3772, "so": 5803, "tl": 3739, "mr": 3773, "fi": 753, "de": 753, "fr": 3748}
         assert {lang: row["pairs"] for lang, row in c["langs"].items()} == known
         assert {len(t["queries"]) for t in c["tests"]} == {123} and len(c["docs"]["headlines"]) == 1530
+
+
+@pytest.mark.skipif(not REAL, reason="set MIRROR to a folder with the publishers' files")
+@pytest.mark.parametrize("lang, name, topics", [("sw", "swahili", 198), ("so", "somali", 338)])
+def test_cirals_published_topics_and_judgements_find_passages_that_stand_in_for_its_own(lang, name, topics, tmp_path):
+    for path in Path(REAL, "ciral").rglob("*.tsv"):
+        (tmp_path / path.name).symlink_to(path.resolve())
+    judged = evaluate.read_qrels(tmp_path / f"qrels.ciral-v1.0-{lang}-test-a.tsv")
+    judged |= evaluate.read_qrels(tmp_path / f"qrels.ciral-v1.0-{lang}-test-b.tsv")
+    docs = {docid: f"{docid} {fixture.passage(n % 60)}" for n, docid in enumerate(
+        dict.fromkeys(itertools.chain(*judged.values())))}
+    (folder := tmp_path / "translated-passages-v1.0").mkdir()
+    (folder / f"{name}_passages.jsonl").write_text("".join(json.dumps(
+        {"docid": docid, "title": "", "text": text}) + "\n" for docid, text in docs.items()))
+    (test, found), = collections.ciral(Files(tmp_path), lang)
+    assert found == docs and len(test["queries"]) == topics and test["qrels"] == {
+        qid: judged[qid] for qid in test["queries"]}
+    assert test["english"].keys() == test["queries"].keys() and not set(test["english"].values()) & set(
+        test["queries"].values())

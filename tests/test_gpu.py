@@ -1,4 +1,5 @@
 """One GPU: no step waits for it, what it keeps is the same, its numbers are the CPU's. The first by counting, on a CPU."""
+import argparse
 import collections
 import sys
 import warnings
@@ -7,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, BertConfig, BertModel
 
 import optical
 import ot
 from conftest import ROOT
-from study import students
+from study import experiment, students
 from test_optical import DOCS, PAIRS, QUERIES, TEXTS, tiny
 from test_ot import needs_cuda, problem, ragged
 
@@ -147,3 +148,49 @@ def test_vectors_losses_gradients_and_rankings_are_those_of_the_cpu(tokenizer):
         assert other == pytest.approx(loss, rel=1e-3) and np.abs(gradient - same).max() < 1e-3 * np.abs(gradient).max()
     for qid, documents in found["cpu", "run"].items():
         assert found["cuda", "run"][qid] == pytest.approx(documents, abs=5e-3)
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("hidden, layers", [(64, 3), (256, 2)])
+def test_the_memory_of_a_training_step_is_not_under_what_it_keeps_and_not_far_over(hidden, layers, bf16, tokenizer):
+    config = BertConfig(vocab_size=300, hidden_size=hidden, num_hidden_layers=layers, intermediate_size=4 * hidden,
+                        num_attention_heads=hidden // 32)
+    encoder = optical.Encoder(BertModel(config, add_pooling_layer=False), tokenizer, 16).train()
+    encoder.backbone.set_attn_implementation("sdpa")                 # as on a GPU
+    encoder.bf16, rows, sizes = bf16, [np.arange(5, 37)] * 512, {}
+    own, kept = {p.untyped_storage().data_ptr() for p in encoder.parameters()}, []
+
+    def keep(tensor):
+        kept.append(tensor)                                          # no storage is used again
+        sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        encoder(rows)
+    found = sum(size for place, size in sizes.items() if place not in own)
+    fixed, each = experiment.training_memory(encoder, 512 * 32)
+    weights = sum(p.numel() for p in encoder.parameters())
+    assert fixed == 18 * weights and found - 2 * weights * bf16 < each < (2 if bf16 else 1.3) * found
+
+
+@pytest.mark.parametrize("gb, mbert, large", [(16, 1, 6), (24, 1, 2), (80, 1, 1)])
+def test_a_batch_is_cut_into_as_few_parts_as_the_memory_of_a_gpu_asks(gb, mbert, large, monkeypatch):
+    class Shape:
+        def __init__(self, weights, **config):
+            self.backbone, self.weights = argparse.Namespace(config=argparse.Namespace(**config)), weights
+
+        def parameters(self):
+            return [torch.empty(self.weights, device="meta", requires_grad=True)]
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1, gb * 1e9))
+    args = argparse.Namespace(accumulate=0, device="cuda", batch=128, log_every=1, save_every_s=1)
+    parts = lambda *given: experiment.training_of(args, *given)["accumulate"]
+    base = Shape(167_000_000, hidden_size=768, num_hidden_layers=12, intermediate_size=3072)
+    assert parts(base, 128 * 64) == parts(base, 32 * (32 + 2 * 180)) == mbert
+    assert parts(Shape(560_000_000, hidden_size=1024, num_hidden_layers=24), 128 * 64) == large
+    with pytest.raises(ValueError, match=rf"training takes 19\d GB at least and the GPU has {gb}; give --freeze"):
+        parts(Shape(10_700_000_000, hidden_size=4096, num_hidden_layers=48), 128 * 64)
+    args.accumulate = 3
+    assert parts(base, 128 * 64) == 3                                # what is asked is done
+    args.accumulate, args.device = 0, "cpu"
+    assert parts(base, 128 * 64) == 1

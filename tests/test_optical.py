@@ -235,6 +235,24 @@ def test_kept_vectors_are_the_encoders_own_made_once_and_belong_to_texts_and_wei
     assert len(list(tmp_path.iterdir())) == 5 and not list(tmp_path.glob("*.tmp"))
 
 
+def test_of_very_many_documents_a_component_is_a_byte_and_very_many_sentences_are_not_kept(
+        tokenizer, tmp_path, monkeypatch):
+    encoder, encode = tiny(tokenizer), experiment.keeper(tmp_path, "v")
+    whole = optical.Vectors.encode(encoder, DOCS, "doc")
+    monkeypatch.setattr(experiment, "MANY", 20)                                      # DOCS are 36
+    for small in (encode(encoder, DOCS, "doc"), optical.Vectors.encode(encoder, DOCS, "doc", small=True)):
+        assert small.flat.dtype == np.int8 and small.flat.nbytes == whole.flat.nbytes / 2
+        (got, mask), (want, _) = (vectors.batch([3, 0, 30], "cpu") for vectors in (small, whole))
+        assert 0 < (got - want).abs().max() <= 1 / 256 + 1 / 4096 and torch.equal(got * 128, (got * 128).round())
+        run = optical.search(encoder, QUERIES, small)                                # exact, as of the others
+        asked = optical.Vectors.encode(encoder, QUERIES, "query").batch([7], "cpu")
+        scores = optical.maxsim(*(x.double() if x.is_floating_point() else x for x in asked), got, mask)[0]
+        assert [run["q07"][docid] for docid in ("d03", "d00", "d30")] == scores.tolist()
+    kept = list(tmp_path.iterdir())
+    assert np.array_equal(encode(encoder, list(DOCS.values()), "doc").flat, whole.flat)  # sentences, a list
+    assert list(tmp_path.iterdir()) == kept and len(kept) == 1
+
+
 def test_of_two_processes_that_keep_the_same_vectors_the_second_takes_those_of_the_first(tokenizer, tmp_path):
     encoder, replace = tiny(tokenizer), os.replace
 

@@ -22,7 +22,7 @@ def plan(profile="mini", **env):
     done = run_all(profile, PLAN="1", **{"OUT": "nowhere", **env})
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    return dict(re.fullmatch(r"\[todo\] (\S+): \S+ -m (study\..*)", line).groups() for line in lines)
+    return dict(re.fullmatch(r"\[todo\] (\S+): \S+ -m (study\..*?)(?:  # .*)?", line).groups() for line in lines)
 
 
 def fake(folder, *cases):
@@ -157,7 +157,7 @@ def test_a_done_stage_is_skipped_and_one_of_another_command_stops(tmp_path):
     out = tmp_path / "out with a space"
     (out / "stamps").mkdir(parents=True)
     first = run_all(PLAN="1", OUT=str(out)).stdout.splitlines()[0]
-    (out / "stamps" / "data").write_text(first.split(" -m study.")[1] + "\n")
+    (out / "stamps" / "data").write_text(first.split(" -m study.")[1].split("  #")[0] + "\n")
     assert run_all(PLAN="1", OUT=str(out)).stdout.startswith("[done] data")
     (out / "stamps" / "data").write_text("another command\n")
     done = run_all(OUT=str(out))
@@ -206,6 +206,14 @@ def test_each_stage_tells_the_time_left_by_what_it_took_for_the_results(tmp_path
     assert int(said[0][2]) == seconds // 60 + 1 > 1 == int(said[-1][2])
     noted = (tmp_path / "out" / "stages.tsv").read_text().splitlines()
     assert [line.split("\t")[0].removesuffix("-s1") for line in noted] == names
+
+
+def test_the_plan_of_paper_tells_the_minutes_and_gb_of_its_rehearsal_and_a_smoke_run_none():
+    rows = [line.split("\t") for line in (ROOT / "results/paper/stages.tsv").read_text().splitlines()[1:]]
+    want = {name: f"  # {int(seconds) // 60} min, {size} GB" for name, seconds, size in rows}
+    lines = re.findall(r"^\[todo\] (\S+?)(?:-s1)?: .*?(  # .*)?$", run_all("paper", PLAN="1").stdout, re.M)
+    assert {name: told for name, told in lines if told} == want
+    assert "  # " not in run_all(PLAN="1", SMOKE="1").stdout
 
 
 # ---- one run at a time, and its end ------------------------------------------------------------------------

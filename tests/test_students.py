@@ -184,9 +184,11 @@ def test_code_switched_questions_are_those_of_the_lexicon_and_anew_at_every_step
     assert few.lexicons == [({word: lexicon[word] for word in list(lexicon)[:5]}, 1.0)]
 
 
-def test_the_loss_of_questions_is_the_teachers_with_its_document_vectors_held(work, teacher, tmp_path):
+@pytest.mark.parametrize("most", [students.MANY, 5])      # of more documents the vectors are made in each step
+def test_the_loss_of_questions_is_the_teachers_with_its_document_vectors_held(most, work, teacher, tmp_path, monkeypatch):
     """translate-train with the English queries as translations: the teacher's own loss at the same batch."""
     (tmp_path / "en-sw").mkdir()
+    monkeypatch.setattr(students, "MANY", most)
     paths = data.load_manifest(work / "data")["train"]
     shutil.copy(work / "data" / paths["queries"], tmp_path / "en-sw" / "train.tsv")
     source = students.Questions("sw", "translate-train", teacher, arguments(
@@ -343,6 +345,13 @@ def test_tune_chooses_by_dev_and_its_students_are_those_that_train_takes(work, t
                         for method in methods])
     assert weights[0] == weights[1] and weights[0][0] != weights[0][1]
     assert len(runs(tmp_path / "kept")) == 2 and runs(tmp_path / "kept") == runs(tmp_path / "anew")
+    for path in (tmp_path / "tune").glob("sw.mean.*/modules.json"):            # one without weights is not taken
+        path.unlink()
+    said = make(*train(work, tmp_path / "one", "--save", "optical", "--lr", 0, "--steps", 0, "--rates",
+                       tmp_path / "tune", "--tuned", tmp_path / "tune"))
+    assert re.findall(r"^  sw (\w+): dev map", said, re.M) == ["mean"] and runs(tmp_path / "one") == runs(tmp_path / "anew")
+    assert [(tmp_path / "one" / "students" / "sw" / method / "model.safetensors").exists()
+            for method in methods] == [True, False]                            # --save names one
     published = tmp_path / "published"
     published.mkdir()
     (published / "lr.json").write_text(json.dumps({
