@@ -180,6 +180,8 @@ class Encoder(nn.Module):
             backbone, report = transformers.AutoModel.from_pretrained(
                 name, trust_remote_code=False, dtype=torch.bfloat16 if freeze else torch.float32,
                 output_loading_info=True, **bare)
+            if lost := [key for key in report["missing_keys"] if "pooler" not in key]:
+                raise ValueError(f"its weights lack {lost[0]} and {len(lost) - 1} more")
             own = late(name, tokenizer, config, "linear.weight" in report["unexpected_keys"])
         except (OSError, KeyError, ValueError, SafetensorError) as error:
             first = str(error).strip().splitlines()[0]
@@ -231,9 +233,8 @@ def on_grid(vectors, steps=2048):
 
 
 class Vectors:
-    """Token vectors of many texts, on the grid: flat (tokens, H) float16, of text i offsets[i] to [i + 1];
-    ids, the texts' names; norms (tokens,), the lengths of the vectors before they became unit vectors.
-    flat is int8 if small: multiples of 1/128, times 128.
+    """Token vectors of many texts, on the grid: flat (tokens, H) float16, or int8 in units of 1/128, of text
+    i offsets[i] to [i + 1]; ids, the texts' names; norms (tokens,), lengths before they became unit vectors.
     """
 
     def __init__(self, ids, flat, norms, offsets):
@@ -757,6 +758,8 @@ def ask(args, teacher, student):
         print("query: " if sys.stdin.isatty() else "", end="", file=sys.stderr, flush=True)
         return sys.stdin.readline()
 
+    if args.k < 1:
+        raise ValueError(f"-k {args.k}: give how many documents to show, 1 or more")
     docs, width = data.read_tsv(args.docs), shutil.get_terminal_size().columns
     index = Vectors.encode(teacher, docs, "doc")
     for query in filter(None, map(data.clean, iter(typed, "") if args.query is None else [args.query])):

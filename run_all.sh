@@ -227,7 +227,7 @@ seed() {     # seed N: everything that a seed changes
         --lexicon "$out/lexicon" --students "$dir/students" --seed-tag "$s" --out "$out/runs"
     if [ -z "$first_seed" ] && [[ $tables =~ [3-9]|10 ]]; then       # table 2, while the others are made
         stage table-2 tables score "${scored[@]}" --out "$out/table-2.json" --markdown "$out/table-2.md"
-        [ "$mode$plan" != run ] || cat "$out/table-2.md"
+        [ "$mode$plan$smoke" != run ] || cat "$out/table-2.md"
     fi
     sweep 3 ablation "${ablation[*]}" "${with[@]}" --langs $study --variants {}
     if wanted 3 && [ -z "$TEACHER" ]; then     # a teacher that never saw mask tokens would be asked with them
@@ -269,7 +269,8 @@ times=$([ -n "$smoke" ] || cat "results/$profile/stages.tsv" 2> /dev/null) || tr
 asked=$(wc -w <<< "$langs") known=$(awk '$1 == "languages" { print $2 }' <<< "$times") known=${known:-$asked}
 if [ -z "$plan" ]; then      # one run at a time; a killed one's processes, soon gone, hold the lock till then
     mkdir -p "$out/stamps" "$out/logs" && exec 9> "$out/.lock" || fail "OUT=$out: cannot be written"
-    timeout --foreground 5 "$PYTHON" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)' 2> /dev/null ||
+    "$PYTHON" -c 'import fcntl, signal
+signal.signal(signal.SIGALRM, lambda *_: exit(1)), signal.alarm(5), fcntl.flock(9, fcntl.LOCK_EX)' ||
         fail "OUT=$out: another run is at work there; wait for it or set another folder"
     find "$out" -name '*.tmp' -prune -exec rm -rf {} +      # what a killed process was writing
 fi
@@ -277,7 +278,8 @@ left=0 number=0 mode=count ran=
 all_stages
 total=$number number=0 mode=run ran=
 all_stages
-[ -n "$plan" ] || cat "$out/tables.md" "$out/costs.md" - <<< "scores: $out/scores.json"
+[ -n "$plan" ] || head -q -n $([ -n "$smoke" ] && echo 25 || echo 9999) "$out/tables.md" "$out/costs.md"
+[ -n "$plan" ] || echo "tables: $out/tables.md  scores: $out/scores.json"
 if [ -n "$quick" ] && [ -z "$plan" ]; then
     lang=${langs%% *} made=("$out/s1/teacher" --student "$out/s1/students/$lang/ours")
     head -n 1 "$data/bitext/$lang.dev.tsv" > "$out/pair.tsv"

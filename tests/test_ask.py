@@ -95,6 +95,7 @@ def test_a_plan_is_drawn_for_a_terminal_and_as_svg(run, capsys, monkeypatch):
 
 @pytest.mark.parametrize("line, message", [
     ("ask OUT/none --docs OUT/empty", "none: no encoder there"), ("ask TEACHER --docs OUT/none", "No such file"),
+    ("ask TEACHER --docs OUT/empty -k 0", "-k 0: give how many documents to show"),
     ("ask TEACHER --docs OUT/empty", "empty: empty, expected"), ("align --teacher TEACHER", "give --pairs FILE, or"),
     ("align --teacher TEACHER --english a", "give"), ("align --teacher TEACHER --pairs OUT/empty", "empty: empty"),
     ("align --teacher TEACHER --pairs DATA/collection.json", ":1: 1 columns by tab")])

@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (AutoModel, AutoTokenizer, BertConfig, BertModel, GPT2Config, GPT2Model,
                           PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel)
@@ -153,6 +154,17 @@ def test_a_notebook_loads_an_encoder_and_asks_it_for_vectors(tokenizer, tmp_path
     assert optical.Encoder.load(tmp_path, dim=0).projection.weight.equal(torch.eye(32))      # its own space
     with pytest.raises(ValueError, match="nowhere: no encoder there .*; give a Hugging Face name, or"):
         optical.Encoder.load(tmp_path / "nowhere")
+
+
+def test_a_checkpoint_that_lacks_weights_of_its_encoder_is_refused(tokenizer, tmp_path):
+    for part in (tiny(tokenizer).backbone, tokenizer):
+        part.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    assert not any("pooler" in key for key in weights) and optical.Encoder.load(tmp_path).dim == 128
+    save_file({f"module.{key}": value for key, value in weights.items()}, tmp_path / "model.safetensors",
+              {"format": "pt"})
+    with pytest.raises(ValueError, match=r"no encoder there \(its weights lack \S+ and \d+ more\)"):
+        optical.Encoder.load(tmp_path)
 
 
 @pytest.mark.parametrize("begins", [False, True])
