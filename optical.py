@@ -129,12 +129,12 @@ class Encoder(nn.Module):
         ids, mask = pad(rows, self.projection.weight.device, self.tokenizer.pad_token_id or 0)
         every = kind == "doc" or self.own["attend_to_expansion_tokens"] or not self.augment
         read, config = mask if every else mask & (ids != self.tokenizer.mask_token_id), self.backbone.config
+        attention, full = read.long(), every and len(set(map(len, rows))) == 1
         if config.model_type in TWO_WAY and config._attn_implementation == "sdpa":   # else it looks at it
-            read = read[:, None, None].expand(-1, 1, ids.shape[1], -1)                       # (B, 1, L, L)
-            read = None if every and len(set(map(len, rows))) == 1 else read
+            attention = None if full else read[:, None, None].expand(-1, 1, ids.shape[1], -1)   # of all pairs
         learns = torch.is_grad_enabled() and not self.frozen
         with torch.set_grad_enabled(learns), torch.autocast(ids.device.type, torch.bfloat16, self.bf16):
-            h = self.backbone(input_ids=ids.long(), attention_mask=read).last_hidden_state
+            h = self.backbone(input_ids=ids.long(), attention_mask=attention).last_hidden_state
         mask = mask & ~torch.isin(ids, ids.new_tensor(self.skip[kind])) if self.skip[kind] else mask
         return self.projection(h.float()), mask                                  # (B, L, hidden) -> (B, L, H)
 
@@ -242,14 +242,14 @@ class Vectors:
         self.lengths, self.resident = np.diff(offsets), None                     # (texts,); flat on a GPU
 
     def batch(self, index, device):
-        """Vectors (B, L, H) float32 and mask (B, L) bool of the texts in `index`.
-
-        A GPU keeps all from the first call on, if they take half of its free memory at most.
+        """Vectors (B, L, H) float32, mask (B, L) bool of the texts in `index`. A GPU keeps all from the first
+        call on, if they take a quarter of its free memory at most.
         """
-        if self.resident is None and 2 * self.flat.nbytes < room(device):
-            self.resident = torch.from_numpy(np.array(self.flat)).to(device)
-        unit = 1 / 128 if self.flat.dtype == np.int8 else 1
         if self.resident is None:
+            fits = 4 * self.flat.nbytes < room(device)
+            self.resident = torch.from_numpy(np.array(self.flat)).to(device) if fits else False
+        unit = 1 / 128 if self.flat.dtype == np.int8 else 1
+        if self.resident is False:
             vectors, mask = pad([self.flat[self.offsets[i]:self.offsets[i + 1]] for i in index], device)
             return vectors.float() * unit, mask
         places, mask = pad([np.arange(self.offsets[i], self.offsets[i + 1]) for i in index], device)

@@ -8,7 +8,7 @@
 #   bash run_all.sh own        LANGS=code CORPUS= QUERIES= QRELS= BITEXT= [ENGLISH=] [TRAIN=] of your own
 #   bash run_all.sh paper      the paper's setting: mBERT, MS MARCO, seven languages of OPUS; one GPU, a day
 #   bash run_all.sh test       the test suite
-#   PLAN=1 prints each stage's command and whether it is done; SMOKE=1 runs each on a few sentences
+#   PLAN=1 prints each stage's command, state and time (paper: an A100's);  SMOKE=1: on a few sentences
 #   LANGS="sw so"  SEEDS="1 2 3"  OUT=folder  DEVICE=cpu|cuda  PRECISION=float32|bf16  PYTHON=interpreter
 #   JOBS=n   processes side by side  TABLES="1 2"   only these (default: mini all, the others 1 and 2)
 #   NMT=none|bitext|name   no translation (real), one trained from bitext (mini), or a pre-trained one (paper)
@@ -143,7 +143,7 @@ stage() {    # stage NAME MODULE ...: study.MODULE, once; JOBS processes share t
         echo "[$state] $name: $PYTHON -m study.$own" ${usual:+" # $((usual / 60)) min${size:+, $size GB}"}
     [ -z "$plan" ] && [ "$state" != "done" ] || return 0
     [ "$state" = "todo" ] || fail "$stamp: made by another command: $(cat "$stamp"); delete $out or set OUT"
-    minutes=$([ -z "$times" ] || echo ", about $((left / 60 + 1)) min left")
+    minutes=$([ -z "$times" ] || [ "$profile" = paper ] || echo ", about $((left / 60 + 1)) min left")
     echo "== $number of $total, $name$minutes (log: $log)"
     for item in $items; do lists[i % jobs]+="$item "; i=$((i + 1)); done
     for item in "${lists[@]}"; do
@@ -265,7 +265,7 @@ seed() {     # seed N: everything that a seed changes
     run align sweeps align "${solo[@]}" --teacher "$own" --students "$dir/students" --langs $items \
         --epsilon "$epsilon" --plan "$dir/plan.json" --out "$dir/alignment.json"
 }
-times=$([ -n "$smoke" ] || cat "results/$profile/stages.tsv" 2> /dev/null) || true     # paper: an A100's
+times=$([ -n "$smoke" ] || cat "results/$profile/stages.tsv" 2> /dev/null) || true
 asked=$(wc -w <<< "$langs") known=$(awk '$1 == "languages" { print $2 }' <<< "$times") known=${known:-$asked}
 if [ -z "$plan" ]; then      # one run at a time; a killed one's processes, soon gone, hold the lock till then
     mkdir -p "$out/stamps" "$out/logs" && exec 9> "$out/.lock" || fail "OUT=$out: cannot be written"

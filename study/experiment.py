@@ -168,16 +168,16 @@ def training_memory(encoder, tokens):
 
 def training_of(args, encoder=None, tokens=0):
     """The options of `fit` among those of a command. --accumulate 0 on a GPU: as few parts as a batch of so
-    many tokens, padded, must be cut into for four fifths of its memory. Raises: ValueError if none do.
+    many tokens, padded, must be cut into for 0.7 of its memory. Raises: ValueError where none will do.
     """
     parts = args.accumulate or 1
     if encoder and not args.accumulate and torch.device(args.device).type == "cuda":
         fixed, kept = training_memory(encoder, tokens)
         memory, least = torch.cuda.mem_get_info(args.device)[1], fixed + kept / args.batch
-        if least > 0.8 * memory:
+        if least > 0.7 * memory:
             raise ValueError(f"training takes {least / 1e9:.0f} GB at least and the GPU has "
                              f"{memory / 1e9:.0f}; give --freeze, or a smaller encoder")
-        parts = math.ceil(kept / (0.8 * memory - fixed))
+        parts = math.ceil(kept / (0.7 * memory - fixed))
     return {"accumulate": parts, "log_every": args.log_every, "save_every_s": args.save_every_s}
 
 

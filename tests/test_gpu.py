@@ -105,11 +105,12 @@ def test_on_a_gpu_cuda_itself_counts_as_many_waits_after_more_steps(objective, t
 def test_vectors_that_a_gpu_keeps_are_those_of_the_host(tokenizer, monkeypatch):
     vectors, index = optical.Vectors.encode(tiny(tokenizer), DOCS, "doc"), np.array([5, 0, 17])
     want, mask = vectors.batch(index, "cpu")
-    assert vectors.resident is None                                  # a CPU keeps no second copy
-    for room, kept in ((2 * vectors.flat.nbytes, False), (2 * vectors.flat.nbytes + 1, True)):
+    assert vectors.resident is False                                 # a CPU keeps no second copy
+    for room, kept in ((4 * vectors.flat.nbytes, False), (4 * vectors.flat.nbytes + 1, True)):
         monkeypatch.setattr(optical, "room", lambda device: room)
+        vectors.resident = None
         got, real = vectors.batch(index, "cpu")
-        assert (vectors.resident is not None) == kept and torch.equal(got, want) and torch.equal(real, mask)
+        assert (vectors.resident is not False) == kept and torch.equal(got, want) and torch.equal(real, mask)
 
 
 @pytest.mark.parametrize("epsilon", [0.02, 0.1])
@@ -173,7 +174,7 @@ def test_the_memory_of_a_training_step_is_not_under_what_it_keeps_and_not_far_ov
     assert fixed == 18 * weights and found - 2 * weights * bf16 < each < (2 if bf16 else 1.3) * found
 
 
-@pytest.mark.parametrize("gb, mbert, large", [(16, 1, 6), (24, 1, 2), (80, 1, 1)])
+@pytest.mark.parametrize("gb, mbert, large", [(16, 1, 13), (24, 1, 3), (80, 1, 1)])
 def test_a_batch_is_cut_into_as_few_parts_as_the_memory_of_a_gpu_asks(gb, mbert, large, monkeypatch):
     class Shape:
         def __init__(self, weights, **config):
@@ -186,7 +187,7 @@ def test_a_batch_is_cut_into_as_few_parts_as_the_memory_of_a_gpu_asks(gb, mbert,
     args = argparse.Namespace(accumulate=0, device="cuda", batch=128, log_every=1, save_every_s=1)
     parts = lambda *given: experiment.training_of(args, *given)["accumulate"]
     base = Shape(167_000_000, hidden_size=768, num_hidden_layers=12, intermediate_size=3072)
-    assert parts(base, 128 * 64) == parts(base, 32 * (32 + 2 * 180)) == mbert
+    assert parts(base, 128 * 64) == mbert and parts(base, 32 * (32 + 2 * 180)) == (2 if gb == 16 else 1)
     assert parts(Shape(560_000_000, hidden_size=1024, num_hidden_layers=24), 128 * 64) == large
     with pytest.raises(ValueError, match=rf"training takes 19\d GB at least and the GPU has {gb}; give --freeze"):
         parts(Shape(10_700_000_000, hidden_size=4096, num_hidden_layers=48), 128 * 64)
