@@ -9,10 +9,12 @@ Peak: what this device reaches in a product of large square matrices, of the enc
 for search. Operations are those of matrix products, counted.
 """
 import argparse
+import importlib.util
 import os
 import pathlib
 import platform
 import statistics
+import subprocess
 import sys
 import tempfile
 
@@ -38,6 +40,7 @@ def parse(argv):
     parser.add_argument("--vocab", type=int, default=30_522, help="entries of the vocabulary")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads (default: all)")
+    parser.add_argument("--before", help="a commit: its step and search take turns with this one's")
     parser.add_argument("--out", default=HERE.parent / "results" / "bench-train.md", help="report to write")
     args = parser.parse_args(argv)
     args.bf16 = experiment.multiplies_bf16(args.device)
@@ -85,6 +88,45 @@ def make_encoder(size, folder, args):
     encoder = optical.Encoder(backbone, AutoTokenizer.from_pretrained(folder)).to(args.device)
     encoder.bf16 = args.bf16
     return encoder
+
+
+def module_of(commit, folder):
+    """optical.py of a commit, with the ot.py of that commit."""
+    for name in ("ot", "optical"):
+        text = subprocess.run(["git", "show", f"{commit}:{name}.py"], cwd=HERE.parent, check=True,
+                              capture_output=True).stdout
+        path = pathlib.Path(folder, f"{name}.py")
+        path.write_bytes(text)
+        spec = importlib.util.spec_from_file_location(f"{name}_before", path)
+        module = importlib.util.module_from_spec(spec)
+        own, sys.modules["ot"] = sys.modules["ot"], sys.modules.get("ot_before", sys.modules["ot"])
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+        sys.modules["ot"] = own
+    return module
+
+
+def compare(encoder, folder, args):
+    """Rows: a step of distillation and a search, before and after, ms, and the median ratio of pairs."""
+    words, modules = Words(2, 2000), [module_of(args.before, folder), optical]
+    texts = [words.texts(np.full(2 * args.batch, 9)) for _ in range(2)]
+    pairs, docs = list(zip(*texts)), {str(i): text for i, text in enumerate(words.texts(np.full(400, 50)))}
+    queries, calls = dict(list(docs.items())[:50]), {"a step": [], "a search": []}
+    for module in modules:
+        own = module.Encoder(encoder.backbone, encoder.tokenizer).to(args.device)
+        own.bf16 = args.bf16
+        bitext, index = module.Bitext(pairs, own), module.Vectors.encode(own, docs, "doc")
+
+        def step(bitext=bitext, module=module, own=own):
+            own.train().zero_grad(set_to_none=True)
+            module.optical_loss(bitext.batch(own, np.arange(args.batch), 0, "query"))[0].backward()
+
+        calls["a step"].append(step)
+        calls["a search"].append(lambda index=index, module=module, own=own: module.search(own, queries, index))
+    for name, both in calls.items():
+        rounds = [[timed(call, args.device)[0] for call in both] for _ in range(args.rounds + 1)][1:]
+        old, new = (f"{1000 * statistics.median(seconds):,.0f}" for seconds in zip(*rounds))
+        yield [name, old, new, f"{statistics.median(b / a for b, a in rounds):.2f}"]
 
 
 def measure(encoder, args):
@@ -161,8 +203,12 @@ def main(argv=None):
             parameters = sum(p.numel() for p in encoder.parameters())
             found[size] = {"parameters": parameters, **measure(encoder, args)}
             print(size, found[size], flush=True)
+        rows = list(compare(encoder, folder, args)) if args.before else []
     peaks = [peak(args, torch.bfloat16 if args.bf16 else torch.float32), peak(args, torch.float32)]
-    evaluate.write_text(args.out, text(found, search(args), peaks, args))
+    told = text(found, search(args), peaks, args)
+    told += f"\nBefore ({args.before}) and after, at {size}, taking turns; ratio: how many times as fast.\n\n" + (
+        tables.markdown(["", "before, ms", "after, ms", "ratio"], rows)) if rows else ""
+    evaluate.write_text(args.out, told)
 
 
 if __name__ == "__main__":
