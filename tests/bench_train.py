@@ -157,7 +157,7 @@ def measure(encoder, args):
         tokens = [sum(map(len, batch)) for batch in batches]
         found[f"{name}_tokens"] = statistics.median(n / s for n, s in zip(tokens[3:], seconds[3:]))
     encoder.train()
-    found["flop"] = 1e12 * counted(lambda i: learn(encoder, batches[3]))["tflop"]
+    found["flop_a_token"] = 1e12 * counted(lambda i: learn(encoder, batches[3]))["tflop"] / tokens[3]
     learn(encoder, batches[0])
     kinds = {"fused": {"fused": True}, "foreach": {"foreach": True}, "loop": {"foreach": False}}
     optimizers = {k: torch.optim.AdamW(encoder.parameters(), lr=1e-9, **how) for k, how in kinds.items()}
@@ -172,7 +172,7 @@ def text(found, searched, peaks, args):
     """The measurements as Markdown."""
     ms = lambda seconds: f"{1000 * seconds:,.1f}"                                # noqa: E731
     rows = [[size, f"{one['parameters'] / 1e6:.1f}", ms(one["step_s"]), f"{one['step_tokens']:,.0f}",
-             f"{one['flop'] / one['step_s'] / peaks[0]:.0%}", ms(one["encoding_s"]),
+             f"{one['flop_a_token'] * one['step_tokens'] / peaks[0]:.0%}", ms(one["encoding_s"]),
              f"{one['encoding_tokens']:,.0f}"] for size, one in found.items()]
     seconds, operations = searched
     optimizers = [[size, *(ms(one[f"adamw_{kind}_s"]) for kind in ("fused", "foreach", "loop")),
@@ -181,9 +181,10 @@ def text(found, searched, peaks, args):
     return (f"# A student's step, encoding, AdamW\n\nMachine: {machine(args.device)}; device {args.device}, "
             f"{args.threads} thread(s), {precision} inside the encoder. Versions: torch {torch.__version__}, "
             f"Python {platform.python_version()}.\n\nMade by `python tests/bench_train.py --batch "
-            f"{args.batch} --threads {args.threads} --device {args.device} --rounds {args.rounds}`: encoders "
+            f"{args.batch} --threads {args.threads} --device {args.device} --rounds {args.rounds}"
+            + (f" --before {args.before}" if args.before else "") + "`: encoders "
             f"of LAYERSxWIDTH, random weights, {args.batch} pairs of up to 64 tokens; medians. The machine may "
-            "have other work: compare within a run.\n\n"
+            "have other work: compare within a run. On a CPU a time is that of all its threads, added up.\n\n"
             + tables.markdown(["size", "million parameters", "step, ms", "tokens/s", "of the peak",
                                "encoding, ms", "tokens/s"], rows)
             + f"\nPeak: {peaks[0] / 1e12:.2f} TFLOP/s in {precision}, {peaks[1] / 1e12:.2f} in float32. Search of 151 "
