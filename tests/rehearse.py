@@ -282,12 +282,15 @@ def steps_of(found):
 
 
 def hours(found):
-    """Hours of the stages of the paper profile on GPU: {stage: (part, steps, s a step, hours)}."""
+    """Hours of the stages of the paper profile on GPU: [[stage, part, steps, s a step, hours], ...]."""
     rows = [(stage, part, steps, gpu_seconds(count), steps * gpu_seconds(count) / 3600)
             for stage, parts in steps_of(found).items() for part, steps, count in parts]
-    tokens = TRANSLATED * BEAMS                              # a product for each, and its weights for each batch
-    spent = tokens * 2 * NLLB / (PEAK * MATMUL) + tokens / (64 * BEAMS) * 24 * 40 * LAUNCH
-    rows.append(("nmt", "queries translated, 64 at a time", TRANSLATED / 12 / 64, spent / (TRANSLATED / 12 / 64), spent / 3600))
+    # A batch of 64 queries: a product with each weight for every token and beam, and, token by token, some 40
+    # kernels in each of 24 layers, which the host has to order.
+    batches, decoded = TRANSLATED / 12 / 64, TRANSLATED / 64
+    spent = TRANSLATED * BEAMS * 2 * NLLB / (PEAK * MATMUL) + decoded * 24 * 40 * LAUNCH
+    rows.append(("nmt", "queries translated, 64 at a time", batches, spent / batches, spent / 3600))
+    # Each language as if it had CLEF's and both of CIRAL's collections: too much rather than too little.
     index, clef = (CIRAL + found["document_tokens"]) / found["document_tokens"], found["search_tflop"] * 1e12
     spent = clef * index / (FLOAT32 * MATMUL)
     rows.append(("search", "documents searched", SEARCHED * LANGUAGES, spent, SEARCHED * LANGUAGES * spent / 3600))
