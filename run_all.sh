@@ -24,6 +24,7 @@ export TOKENIZERS_PARALLELISM=false   # the tokenizer's threads and torch's woul
 words() { set -f; set -- ${*//,/ }; set +f; echo "$*"; }        # lists may have commas: "sw, so" is "sw so"
 on() { [ "${1:-0}" = 0 ] || echo 1; }                           # SMOKE=0 is as good as none
 fail() { echo "error: $1" >&2; exit "${2:-2}"; }
+end() { while kill "${@:2}" 2> /dev/null; do sleep "$1"; done; }   # again: a new process may miss one
 wanted() { [[ " $tables " = *" $1 "* ]]; }
 profile=${1:-mini} smoke=$(on "$SMOKE") plan=$(on "$PLAN") seeds=$(words ${SEEDS:-1}) langs=$(words "$LANGS")
 profiles="mini quick real headlines own paper test" out=${OUT:-out/$profile${smoke:+-smoke}} quick=
@@ -45,10 +46,12 @@ if [ -z "$PYTHON$plan" ] && ! cat $need constraints.txt | cmp -s - .venv/install
 fi
 PYTHON=${PYTHON:-.venv/bin/python}
 if [ "$profile" = test ]; then
-    ! "$PYTHON" -c "import xdist" 2> /dev/null || workers=(-n 2 --dist loadfile --no-loadscope-reorder)
-    [ -z "${workers[*]}" ] || export OMP_NUM_THREADS=1     # two workers, a core each
-    [ -z "$plan" ] || { echo "[todo] test: $PYTHON -m pytest -q ${workers[*]} tests"; exit; }
-    exec "$PYTHON" -m pytest -q "${workers[@]}" tests
+    how=(-q -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true)    # a test that hangs fails
+    ! "$PYTHON" -c "import xdist" 2> /dev/null ||
+        how+=(-n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0)
+    export OMP_NUM_THREADS=1                           # two workers, a core each
+    [ -z "$plan" ] || { echo "[todo] test: $PYTHON -m pytest ${how[*]} tests"; exit; }
+    exec "$PYTHON" -m pytest "${how[@]}" tests
 fi
 
 # ------------------------------------------------------------------------------------ configuration
@@ -126,7 +129,7 @@ switches+=(methods=code-switch,switch={0.25,1},lexicon-size=0)      # all words;
 
 # ------------------------------------------------------------------------------------------- running
 stopped="stopped; the same command goes on from here"      # and what runs stops too
-trap 'trap "" INT TERM; kill $(jobs -p); wait; fail "$stopped" 130' INT TERM
+trap 'trap "" INT TERM; end 1 $(jobs -p); fail "$stopped" 130' INT TERM
 stage() {    # stage NAME MODULE ...: study.MODULE, once; JOBS processes share the `items`, where {} is given
     local name=$1 stamp=$out/stamps/$1 log=$out/logs/$1.log began=$SECONDS state=todo status=0 usual size
     local item arg command lists=() i=0 pids=() own="${*:2}"
@@ -154,7 +157,7 @@ stage() {    # stage NAME MODULE ...: study.MODULE, once; JOBS processes share t
     done
     while sleep 30 > /dev/null 2>&1 9>&-; do tail -n 1 "$log"; done & i=$!
     for item in "${pids[@]}"; do wait "$item" || status=$?; done
-    kill "$i"
+    end 0.01 "$i"
     printf '%s\t%s\n' "$name" "$((SECONDS - began))" >> "$out/stages.tsv"
     [ "$status" -eq 0 ] || tail -n 5 "$log" >&2
     [ "$status" -eq 0 ] || fail "stage $name failed; the same command goes on from here (log: $log)" "$status"
@@ -265,7 +268,7 @@ seed() {     # seed N: everything that a seed changes
     run align sweeps align "${solo[@]}" --teacher "$own" --students "$dir/students" --langs $items \
         --epsilon "$epsilon" --plan "$dir/plan.json" --out "$dir/alignment.json"
 }
-times=$([ -n "$smoke" ] || cat "results/$profile/stages.tsv" 2> /dev/null) || true
+left=0 times=$([ -n "$smoke" ] || cat "results/$profile/stages.tsv" 2> /dev/null) || true
 asked=$(wc -w <<< "$langs") known=$(awk '$1 == "languages" { print $2 }' <<< "$times") known=${known:-$asked}
 if [ -z "$plan" ]; then      # one run at a time; a killed one's processes, soon gone, hold the lock till then
     mkdir -p "$out/stamps" "$out/logs" && exec 9> "$out/.lock" || fail "OUT=$out: cannot be written"
@@ -274,10 +277,7 @@ signal.signal(signal.SIGALRM, lambda *_: exit(1)), signal.alarm(5), fcntl.flock(
         fail "OUT=$out: another run is at work there; wait for it or set another folder"
     find "$out" -name '*.tmp' -prune -exec rm -rf {} +      # what a killed process was writing
 fi
-left=0 number=0 mode=count ran=
-all_stages
-total=$number number=0 mode=run ran=
-all_stages
+for mode in count run; do total=$number number=0 ran=; all_stages; done
 [ -n "$plan" ] || head -q -n $([ -n "$smoke" ] && echo 25 || echo 9999) "$out/tables.md" "$out/costs.md"
 [ -n "$plan" ] || echo "tables: $out/tables.md  scores: $out/scores.json"
 if [ -n "$quick" ] && [ -z "$plan" ]; then

@@ -89,7 +89,7 @@ def refused(done, message):
 
 
 def run_all(*argv, **env):
-    return subprocess.run(["bash", "run_all.sh", *argv], cwd=ROOT, capture_output=True, text=True,
+    return subprocess.run(["bash", "run_all.sh", *argv], cwd=ROOT, capture_output=True, text=True, timeout=300,
                           env={**os.environ, "PYTHON": sys.executable, **env})
 
 
