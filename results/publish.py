@@ -5,8 +5,8 @@
 
 Writes results/<profile>/: scores.json, tables.md, costs.json, costs.md, figures, expected.json, lr.json (each
 method's learning rates and their dev values), environment.txt (commit, versions, device, experiments) and
-stages.tsv (how many languages, seconds a stage); puts table 2 between its marks in README.md. With --part
-NAME, a study beside the main run: only its scores, tables and environment, as NAME.json, NAME.md and NAME.txt.
+stages.tsv (how many languages, seconds a stage); puts the means of all profiles between the marks of README.md.
+With --part NAME, a study beside the main run: its scores, tables and environment, NAME.json, NAME.md, NAME.txt.
 """
 import argparse
 import json
@@ -52,14 +52,22 @@ def stages(out):
     return "".join(f"{base}\t{round(sum(own.values()) / len(own))}\n" for base, own in seconds.items())
 
 
-def short(text, link):
-    """Table 2 for the README, the means alone where there are two; the rest is in the linked file."""
-    table = next(part for part in text[text.index("## Table 2"):].split("\n\n") if part.startswith("| "))
-    rows = [line[2:-2].split(" | ") for line in table.splitlines()]
-    means = [i for i, head in enumerate(rows[0]) if head in ("method", "low mean", "high mean", "gap")]
-    keep = means if "high mean" in rows[0] else range(len(rows[0]))
-    table = "".join("| " + " | ".join(row[i] for i in keep) + " |\n" for row in rows)
-    return f"{table}\nEvery language, table and signature: [{link}]({link}).\n"
+def means(results):
+    """The means of table 2 of every published profile, one table for the README: a column each."""
+    columns = {}                                            # {head: {method: mean}}
+    for profile in ("real", "headlines", "paper", "mini"):
+        path = results / profile / "tables.md"
+        text = path.read_text(encoding="utf-8") if path.exists() else "## Table 2"
+        parts = text[text.index("## Table 2"):].split("\n\n")
+        table = next((part for part in parts if part.startswith("| ")), "")
+        rows = [line[2:-2].split(" | ") for line in table.splitlines()]
+        for i, head in enumerate(rows[0] if rows else ()):
+            if head in ("low mean", "high mean"):
+                own = f"[{profile}](results/{profile}/tables.md), {head.removesuffix(' mean')}"
+                columns[own] = {row[0]: row[i] for row in rows[2:]}
+    methods = [name for name in tables.METHODS.values() if any(name in column for column in columns.values())]
+    return tables.markdown(["method", *columns], [
+        [name, *(column.get(name, "") for column in columns.values())] for name in methods])
 
 
 def main(argv=None):
@@ -97,12 +105,12 @@ def main(argv=None):
     rows = tables.read_rows(folder / "scores.json")
     tables.write_rows(folder / "expected.json", tables.expect(
         rows, args.command, args.tolerance, [tables.read_rows(path) for path in args.repeats]))
-    shown = short((folder / "tables.md").read_text(encoding="utf-8"), f"results/{profile}/tables.md")
     readme = args.into / "README.md"
-    mark = rf"(<!-- results/{profile}/tables\.md -->\n).*?(<!-- end -->)"
-    text, n = re.subn(mark, lambda m: m[1] + shown + m[2], readme.read_text(encoding="utf-8"), flags=re.S)
+    shown = means(args.into / "results")
+    text, n = re.subn(r"(<!-- results -->\n).*?(<!-- end -->)", lambda m: m[1] + shown + m[2],
+                      readme.read_text(encoding="utf-8"), flags=re.S)
     if n != 1:
-        parser.error(f"{readme}: {n} places marked for results/{profile}/tables.md, must be one")
+        parser.error(f"{readme}: {n} places marked for the means of results/, must be one")
     readme.write_text(text, encoding="utf-8")
 
 

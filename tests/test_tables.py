@@ -361,7 +361,7 @@ def test_scores_that_are_none_are_one_line(text, told, tmp_path, capsys):
 # ---- what is published ----
 
 def test_publishing_puts_a_run_into_results_and_between_the_marks_of_the_readme(tmp_path):
-    out, mark = tmp_path / "out", "<!-- results/mini/tables.md -->"
+    out, mark = tmp_path / "out", "<!-- results -->"
     score = {"table": "3", "method": "a", "lang": "b", "measure": "map", "value": 0.5, "seeds": [1]}
     args = {"commit": "c0ffee", "dirty": False, "device": "cpu", "threads": 2, "versions": {},
             "args": {"bf16": False, "data_sha256": "ab"}}
@@ -373,7 +373,7 @@ def test_publishing_puts_a_run_into_results_and_between_the_marks_of_the_readme(
              "s1/nmt/sw-en/done.json": {"model": "a/model", "dev_chrf": 50.0}, "s1/nmt/sw-en/args.json": args}
     texts = {path: json.dumps(value) for path, value in files.items()}
     made_of = ("## Table 1\n\n| data |\n\n## Table 2\n\n" + tables.markdown(
-        ["method", "Swahili", "low mean", "high mean"], [["NMT", "0.1", "0.2", ""]])
+        ["method", "Swahili", "low mean", "high mean"], [["OPTICAL", "0.1", "0.2", ""]])
         + "\nSignatures:\n- `map` (a)\n\ngain\n\n## Table 3\n\n| long |\n")
     stages = ("tune\t5\nteacher-s1\t3\nteacher-s1\t4\nteacher-s2\t10\nnmt-s2\t2\n"
               "distil-s1-sw\t10\ndistil-s1-so\t20\ndistil-s2-sw\t30\ndistil-s2-sw\t1\ndistil-s2-so\t40\nbm25-nmt-s1\t6\n"
@@ -391,8 +391,8 @@ def test_publishing_puts_a_run_into_results_and_between_the_marks_of_the_readme(
     assert done.returncode == 0, done.stderr
     assert not (made / "figures" / "size.svg").exists()
     assert (tmp_path / "README.md").read_text() == (
-        f"before\n{mark}\n| method | low mean | high mean |\n| --- | ---: | ---: |\n| NMT | 0.2 |  |\n\nEvery language, table "
-        "and signature: [results/mini/tables.md](results/mini/tables.md).\n<!-- end -->\nafter\n")
+        f"before\n{mark}\n| method | [mini](results/mini/tables.md), low | [mini](results/mini/tables.md), high |\n"
+        "| --- | ---: | ---: |\n| OPTICAL | 0.2 |  |\n<!-- end -->\nafter\n")
     assert tables.read_rows(made / "expected.json")[0]["command"] == "make it"
     environment = (made / "environment.txt").read_text()
     assert (made / "figures" / "size.tsv").read_text() == "x\n"
@@ -407,7 +407,12 @@ def test_publishing_puts_a_run_into_results_and_between_the_marks_of_the_readme(
     assert (made / "limits.md").read_text() == made_of and tables.read_rows(made / "limits.json") == [score]
     assert (made / "limits.txt").read_text() == environment
     (out / "data" / "collection.json").write_text('{"profile": "real", "langs": {}}')
-    assert subprocess.run(argv, cwd=ROOT, capture_output=True).returncode == 2              # no mark for real
+    (out / "tables.md").write_text("## Table 2\n\n" + tables.markdown(
+        ["method", "Hausa", "low mean"], [["contrastive on bitext", "0.4", "0.4"], ["OPTICAL", "0.3", "0.3†"]]))
+    assert subprocess.run(argv, cwd=ROOT).returncode == 0                    # a column more, and a row
+    assert "| contrastive on bitext | 0.4 |  |  |\n| OPTICAL | 0.3† | 0.2 |  |\n" in (tmp_path / "README.md").read_text()
+    (tmp_path / "README.md").write_text("no mark")
+    assert subprocess.run(argv, cwd=ROOT, capture_output=True).returncode == 2
     assert [p.name for p in (tmp_path / "results" / "real" / "figures").iterdir()] == ["size.tsv"]
     (tmp_path / "README.md").write_text(f"{mark}\n<!-- end -->\n{mark}\n<!-- end -->\n")
     (out / "data" / "collection.json").write_text('{"profile": "mini", "langs": {}}')
