@@ -264,7 +264,7 @@ seed() {     # seed N: everything that a seed changes
         run scale-rows sweeps scale "${train[@]}" --langs $mix --rows "$dir/scale.json"
     fi
     items=$first
-    ! wanted 10 || [ "$profile" != mini ] || items=$all
+    ! wanted 10 || [ "$profile" != mini ] || items="$first ${all/"$first "/}"   # its plan is drawn
     run align sweeps align "${solo[@]}" --teacher "$own" --students "$dir/students" --langs $items \
         --epsilon "$epsilon" --plan "$dir/plan.json" --out "$dir/alignment.json"
 }
