@@ -236,7 +236,10 @@ def _primary(cells):
     lines = [[METHODS[rival], f"{f.mean:+.3f}", f"{f.low:+.3f} to {f.high:+.3f}", f"{p:.3f}"]
              for rival, f, p in zip(rivals, found, evaluate.holm([f.p for f in found]))]
     header = ["against", "difference", "95% interval", "p"]
-    return f"\n{TEXTS['primary'].format(METHODS[own])}\n\n{markdown(header, lines)}"
+    shares = [f"{means[m] / means[CEILING]:.0%} ({METHODS[m]})"
+              for m in dict.fromkeys(("zero-shot", OURS, own)) if m in means and means.get(CEILING)]
+    said = f"\nOf the English queries' MAP low-resource ones reach {', '.join(shares)}.\n" if shares else ""
+    return f"\n{TEXTS['primary'].format(METHODS[own])}\n\n{markdown(header, lines)}{said}"
 
 
 def _comparison(cells, title, intro="", tested=True):
