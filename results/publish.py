@@ -98,8 +98,7 @@ def main(argv=None):
             shutil.copyfile(path, folder / "figures" / path.name)
     rates = [json.loads(path.read_text("utf-8")) for path in sorted(args.out.glob("tune*/lr.*.json"))]
     merged = {rate.pop("method"): rate for rate in rates}
-    if merged:                                              # a run with RATES= chose none
-        (folder / "lr.json").write_text(json.dumps(merged, indent=1) + "\n", encoding="utf-8")
+    (folder / "lr.json").write_text(json.dumps(merged, indent=1) + "\n", encoding="utf-8")
     (folder / "environment.txt").write_text(environment(args.out, args.command), encoding="utf-8")
     known = f"languages\t{len(manifest['langs'])}\n"
     (folder / "stages.tsv").write_text(known + stages(args.out), encoding="utf-8")
