@@ -10,7 +10,7 @@
 #   bash run_all.sh test       the test suite
 #   PLAN=1 prints each stage's command, state and time (paper: an A100's);  SMOKE=1: on a few sentences
 #   LANGS="sw so"  SEEDS="1 2 3"  OUT=folder  DEVICE=cpu|cuda  PRECISION=float32|bf16  PYTHON=interpreter
-#   JOBS=n   processes side by side  TABLES="1 2"   only these (default: mini all, the others 1 and 2)
+#   JOBS=n processes  METHODS="ours mean"  only these students  TABLES="1 2"  only these (mini: all, else 1 2)
 #   NMT=none|bitext|name   no translation (real), one trained from bitext (mini), or a pre-trained one (paper)
 #   CODES="sw=swh_Latn en=eng_Latn"|none   its language codes   MODELS="64x2"   sizes or encoders of table 9
 #   TEACHER=folder of a teacher, or of another run with the same seeds  RATES=folder of another run's tune
@@ -113,12 +113,13 @@ for name in $tables; do [[ $name =~ ^([1-9]|1[01])$ ]] || fail "TABLES: no table
 jobs=${JOBS:-$((cores < jobs ? cores : jobs))}
 machine+=("${PRECISION:-auto}") student+=(--epsilon "$epsilon" --tau "$tau")
 [ "$translator" = none ] || methods+=(translate-train)
+every=" ${methods[*]} " methods=($(words ${METHODS:-${methods[*]}}))
+for name in "${methods[@]}"; do [[ $every = *" $name "* ]] || fail "METHODS: no $name; of$every"; done
 if [ -n "$smoke" ]; then
     pretrain=(--vocab 1000 --hidden 32 --layers 2 --steps 20 --batch 32 --lr 1e-3) study=$first tune=$first
     teacher=(--dim 32 --doc-tokens 64 --steps 8 --batch 8 --lr 5e-4) student+=(--batch 8 --max-tokens 48)
     nmt=(--batch 8 --max-tokens 48 --beams 2) hybrid=(--steps 4 --batch 8 --lr 5e-4)
-    tune_steps=(4 6) steps=${steps:+6}
-    [ -z "$RATES" ] || steps=6
+    tune_steps=(4 6) steps=$steps$RATES steps=${steps:+6}
     by_size=(methods={optical,mean},pairs=20) switches=(methods=code-switch,switch={0.25,1},lexicon-size=20)
     [ "$profile" != mini ] || models=16x1
     [[ $mix != *" "* ]] || mix="${mix%% *} ${mix##* }"
@@ -159,8 +160,7 @@ stage() {    # stage NAME MODULE ...: study.MODULE, once; JOBS processes share t
     for item in "${pids[@]}"; do wait "$item" || status=$?; done
     end 0.01 "$i"
     printf '%s\t%s\n' "$name" "$((SECONDS - began))" >> "$out/stages.tsv"
-    [ "$status" -eq 0 ] || tail -n 5 "$log" >&2
-    [ "$status" -eq 0 ] || fail "stage $name failed; the same command goes on from here (log: $log)" "$status"
+    [ "$status" -eq 0 ] || { tail -n 5 "$log" >&2; fail "stage $name (log: $log) $stopped" "$status"; }
     left=$((left - ${usual:-0}))
     printf '%s\n' "$own" > "$stamp.tmp" && mv "$stamp.tmp" "$stamp"
 }

@@ -76,6 +76,14 @@ def test_help_lists_profiles_and_settings_and_a_setting_that_is_none_is_refused(
         assert wrong.returncode == 2 and wrong.stderr.count("\n") == 1 and f"{name}=2: no setting" in wrong.stderr
     wrong = run_all(TABLES="2 12", PLAN="1")
     assert wrong.returncode == 2 and "TABLES: no table 12; of 1 to 11" in wrong.stderr
+    wrong = run_all("quick", METHODS="mean greedy", PLAN="1")
+    assert wrong.returncode == 2 and "METHODS: no greedy; of mean contrastive optical ours" in wrong.stderr
+
+
+def test_further_seeds_of_some_methods_leave_the_first_seed_as_it_is():
+    some = plan("real", SEEDS="2", METHODS="optical, mean", RATES="known")
+    assert some["students-s2"].split("--methods ")[1].startswith("optical mean --")
+    assert "tune" not in some and "interpolate-s2" not in some and "students-s1" not in some
 
 
 def test_quick_is_mini_in_two_languages_with_known_rates():
