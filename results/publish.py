@@ -7,6 +7,7 @@ Writes results/<profile>/: scores.json, tables.md, costs.json, costs.md, figures
 method's learning rates and their dev values), environment.txt (commit, versions, device, experiments) and
 stages.tsv (how many languages, seconds a stage); puts the means of all profiles between the marks of README.md.
 With --part NAME, a study beside the main run: its scores, tables and environment, NAME.json, NAME.md, NAME.txt.
+With --more OUT, the same collection in other languages: their rows and experiments stand in the same files.
 """
 import argparse
 import json
@@ -20,17 +21,18 @@ sys.path.insert(0, str(ROOT))
 from study import tables  # noqa: E402
 
 
-def environment(out, command):
+def environment(outs, command):
     """What the numbers were made with, from the args.json and done.json of every experiment."""
     lines = [f"command: {command}"]
-    found = sorted(path for path in out.glob("**/args.json") if (path.parent / "done.json").exists())
-    made = {path.parent: json.loads(path.read_text(encoding="utf-8")) for path in found}
+    found = [(path.parent, out) for out in outs for path in sorted(out.glob("**/args.json"))
+             if (path.parent / "done.json").exists()]
+    made = {folder: json.loads((folder / "args.json").read_text(encoding="utf-8")) for folder, _ in found}
     for key in ("commit", "dirty", "device", "threads", "versions"):
         values = dict.fromkeys(json.dumps(args[key]) for args in made.values())
         lines.append(f"{key}: {' and '.join(values)}")
     for key in ("bf16", "data_sha256"):
         lines.append(f"{key}: {' and '.join(dict.fromkeys(str(a['args'].get(key)) for a in made.values()))}")
-    for folder in made:
+    for folder, out in found:
         done = json.loads((folder / "done.json").read_text(encoding="utf-8"))
         dev = "".join(f", {key.replace('_', ' ')} {done[key]:.4f}" for key in ("dev_map", "dev_chrf")
                       if key in done)
@@ -79,18 +81,25 @@ def main(argv=None):
                         help="scores.json of the same command on other machines, which measure the tolerance")
     parser.add_argument("--into", type=Path, default=ROOT, help="folder of results/ and README.md (this one)")
     parser.add_argument("--part", help="a study beside the main run: its name")
+    parser.add_argument("--more", type=Path, nargs="*", default=[], help="runs of other languages")
     args = parser.parse_args(argv)
     manifest = json.loads((args.out / "data" / "collection.json").read_text(encoding="utf-8"))
     profile = manifest["profile"]
     folder = args.into / "results" / profile
+    rows = [row for out in (args.out, *args.more) for row in tables.read_rows(out / "scores.json")]
+    if len({tuple(row[key] for key in tables.KEY) for row in rows}) < len(rows):
+        parser.error(f"{args.out} and --more have numbers of the same name; give runs of other languages")
     folder.mkdir(parents=True, exist_ok=True)
     if args.part:
         shutil.copyfile(args.out / "scores.json", folder / f"{args.part}.json")
         shutil.copyfile(args.out / "tables.md", folder / f"{args.part}.md")
-        (folder / f"{args.part}.txt").write_text(environment(args.out, args.command), encoding="utf-8")
+        (folder / f"{args.part}.txt").write_text(environment([args.out], args.command), encoding="utf-8")
         return
     for name in ("scores.json", "tables.md", "costs.json", "costs.md"):
         shutil.copyfile(args.out / name, folder / name)
+    if args.more:
+        tables.write_rows(folder / "scores.json", rows)
+        (folder / "tables.md").write_text(tables.tables(rows), encoding="utf-8")
     shutil.rmtree(folder / "figures", ignore_errors=True)    # none of an earlier run beside this one's data
     for path in sorted((args.out / "figures").glob("*")):
         if profile == "mini" or path.stem != "plan":        # sentences of other people's data stay with them
@@ -99,10 +108,9 @@ def main(argv=None):
     rates = [json.loads(path.read_text("utf-8")) for path in sorted(args.out.glob("tune*/lr.*.json"))]
     merged = {rate.pop("method"): rate for rate in rates}
     (folder / "lr.json").write_text(json.dumps(merged, indent=1) + "\n", encoding="utf-8")
-    (folder / "environment.txt").write_text(environment(args.out, args.command), encoding="utf-8")
+    (folder / "environment.txt").write_text(environment([args.out, *args.more], args.command), encoding="utf-8")
     known = f"languages\t{len(manifest['langs'])}\n"
     (folder / "stages.tsv").write_text(known + stages(args.out), encoding="utf-8")
-    rows = tables.read_rows(folder / "scores.json")
     tables.write_rows(folder / "expected.json", tables.expect(
         rows, args.command, args.tolerance, [tables.read_rows(path) for path in args.repeats]))
     readme = args.into / "README.md"

@@ -366,7 +366,8 @@ def test_scores_that_are_none_are_one_line(text, told, tmp_path, capsys):
 
 def test_publishing_puts_a_run_into_results_and_between_the_marks_of_the_readme(tmp_path):
     out, mark = tmp_path / "out", "<!-- results -->"
-    score = {"table": "3", "method": "a", "lang": "b", "measure": "map", "value": 0.5, "seeds": [1]}
+    score = {"table": "2", "method": "optical", "lang": "b", "measure": "map", "value": 0.5, "seeds": [1], "class": "low",
+             "n_queries": 1, "signature": "map|nq:1|qrels:a", "per_query": {"q": 0.5}}
     args = {"commit": "c0ffee", "dirty": False, "device": "cpu", "threads": 2, "versions": {},
             "args": {"bf16": False, "data_sha256": "ab"}}
     rate = {"chosen": 0.001, "dev_map": {"0.0003": 0.25, "0.001": 0.5}, "langs": ["sw"], "steps": 9}
@@ -421,3 +422,17 @@ def test_publishing_puts_a_run_into_results_and_between_the_marks_of_the_readme(
     (tmp_path / "README.md").write_text(f"{mark}\n<!-- end -->\n{mark}\n<!-- end -->\n")
     (out / "data" / "collection.json").write_text('{"profile": "mini", "langs": {}}')
     assert subprocess.run(argv, cwd=ROOT, capture_output=True).returncode == 2              # which one?
+    (tmp_path / "README.md").write_text(f"{mark}\n<!-- end -->\n")
+    shutil.rmtree(made)
+    same = subprocess.run([*argv, "--more", str(out)], cwd=ROOT, capture_output=True, text=True)
+    assert same.returncode == 2 and "give runs of other languages" in same.stderr and not made.exists()
+    other, rows = tmp_path / "other", [score, score | {"lang": "c"}]
+    (other / "s1" / "more").mkdir(parents=True)
+    tables.write_rows(other / "scores.json", rows[1:])
+    for name, value in (("args", args | {"commit": "facade"}), ("done", {"steps": 5, "seconds": 2})):
+        (other / "s1" / "more" / f"{name}.json").write_text(json.dumps(value))
+    assert subprocess.run([*argv, "--more", str(other)], cwd=ROOT).returncode == 0
+    assert tables.read_rows(made / "scores.json") == rows and len(tables.read_rows(made / "expected.json")) == 2
+    assert (made / "tables.md").read_text() == tables.tables(rows)
+    environment = (made / "environment.txt").read_text()
+    assert 'commit: "c0ffee" and "facade"' in environment and "s1/more: 5 steps, 2 s\n" in environment
