@@ -189,7 +189,8 @@ def run_command(args):
         if args.threads:
             torch.set_num_threads(args.threads)
         torch.manual_seed(args.seed)
-        args.bf16 = args.precision == "bf16" or args.precision == "auto" and multiplies_bf16(args.device)
+        for own in [args, *(getattr(args, "variants", None) or {}).values()]:
+            own.bf16 = args.precision == "bf16" or args.precision == "auto" and multiplies_bf16(args.device)
         args.run(args)
         return 0
     except (ValueError, OSError, ImportError, MemoryError, RuntimeError, SafetensorError) as error:

@@ -383,6 +383,7 @@ def test_variants_train_and_search_once_and_equal_a_training_with_those_options(
     assert list(before) == sorted(f"sw/{name}.s1.trec" for name in names)
     folders = [tmp_path / "students" / "sw" / name for name in names]
     args = [json.loads((folder / "args.json").read_text())["args"] for folder in folders]
+    assert {own["bf16"] for own in args} <= {True, False}
     assert args[0]["epsilon"] == 0.5 and (args[0]["plan"], args[1]["plan"]) == ("sinkhorn", "uniform")
     assert args[1]["marginals"] == "idf" and args[2]["method"] == "mean"
     assert args[2]["pairs"] == json.loads((folders[2] / "done.json").read_text())["examples"] == 20
