@@ -43,7 +43,7 @@ def score(root, runs, subwords=None, studies=None, extra=()):
     """Rows of tables 1 and 2: test sets of DATA/collection.json, runs RUNS/<set>/<method>.s<seed>.trec.
 
     Args: root, runs: folders; subwords: {lang: subwords per word}; studies: {table: folder of runs laid out
-    alike}; extra: files of rows to take over, one a seed. A row's values per query are means over seeds.
+    alike}; extra: files of rows to take over, one a seed. per_query are means over seeds, each_seed lists.
     """
     manifest = data.load_manifest(root)
     rows, collections, tests = [], {}, manifest["tests"]
@@ -69,11 +69,9 @@ def score(root, runs, subwords=None, studies=None, extra=()):
                  for measure, value in facts.items() if value is not None and test in tests]
         for table, folder in {"2": runs, **(studies or {})}.items():
             rows += _score_runs(table, os.path.join(folder, name), head, path, docids, signed)
-    found, cells = {row["lang"] for row in rows if row["table"] == "2"}, {}
-    if not found:
+    cells = {}
+    if not any(row["table"] == "2" for row in rows):
         raise ValueError(f"{runs}: no run; expected files <set>/<method>.s<seed>.trec")
-    for name in (test["set"] for test in tests if test["set"] not in found):
-        print(f"note: no run in {os.path.join(runs, name)}", file=sys.stderr)
     for row in (row for path in extra for row in read_rows(path)):
         cells.setdefault(_key(row), []).append(row)
     return rows + [same[0] | (_over_seeds([seed for row in same for seed in row["seeds"]],
@@ -95,8 +93,7 @@ def _score_runs(table, folder, head, qrels, docids, signature):
                 raise ValueError(x.mismatch(True))
             seen = {docid for docs, _ in x.run.values() for docid in docs} if not len(x.topic) else set()
             if seen and not docids & seen:
-                raise ValueError(f"{x.names[0]}: 0 of its {len(seen)} documents are among the "
-                                 f"{len(docids)} to search")
+                raise ValueError(f"{x.names[0]}: 0 of its {len(seen)} documents are among the {len(docids)}")
         missing, T = max(np.count_nonzero(~x.present) for x in xs), xs[0].T
         signed = f"{signature}|ties:docid-desc|missing:{missing}|v:{VERSION}"
         for measure, _, function in evaluate.parse_measures(SCORED if table == "2" else "map"):
@@ -104,7 +101,8 @@ def _score_runs(table, folder, head, qrels, docids, signature):
             rows.append({"table": table, "method": method, "measure": measure, "n_queries": T,
                          "signature": f"{measure}|nq:{T}{signed}", **head,
                          **_over_seeds(sorted(found[method]), values.mean(1)),
-                         "per_query": dict(zip(xs[0].qids, values.mean(0).round(6).tolist()))})
+                         "per_query": dict(zip(xs[0].qids, values.mean(0).round(6).tolist())),
+                         **({"each_seed": values.round(6).tolist()} if measure == "map" and xs[1:] else {})})
     return rows
 
 
@@ -114,6 +112,20 @@ def _over_seeds(seeds, values):
     if len(seeds) > 1:
         fields |= {"std": round(float(np.std(values, ddof=1)), 6), "by_seed": np.round(values, 6).tolist()}
     return fields
+
+
+def common(*rows):
+    """The rows over the seeds that all of them were measured with; as they are if there is no such seed."""
+    shared, found = set.intersection(*(set(row.get("seeds", ())) for row in rows)), []
+    for row in rows:
+        at = [i for i, seed in enumerate(row.get("seeds", ())) if seed in shared]
+        if 0 < len(at) < len(row["seeds"]):
+            part = _over_seeds(*([row[key][i] for i in at] for key in ("seeds", "by_seed")))
+            if "each_seed" in row:                       # of MAP: the values of its queries, a list a seed
+                part["per_query"] = dict(zip(row["per_query"], np.array(row["each_seed"])[at].mean(0)))
+            row = {key: row[key] for key in row if key not in ("by_seed", "std", "each_seed")} | part
+        found.append(row)
+    return found
 
 
 def read_rows(path):
@@ -184,7 +196,8 @@ def _study(rows, table):
     cells, base = pivot(rows, table, "map"), pivot(rows, "2", "map") if table in "3456" else {}
     sets = {s for line in cells.values() for s in line}
     kept = sorted({re.search(r"methods=([^,]+)|$", variant)[1] or OURS for variant in cells})
-    base = {m: {s: row for s, row in base[m].items() if s in sets} for m in kept if m in base}
+    base = {m: {s: common(row, *(line[s] for line in cells.values() if s in line))[0]
+                for s, row in base[m].items() if s in sets} for m in kept if m in base}
     note = "Rows by name: as in table 2.\n" if base else ""
     return _comparison(base | cells, f"Table {table}: {TITLES[table]}", note, table == "3")[0]
 
@@ -203,13 +216,12 @@ def _seeds(cells):
 
 def _difference(parts, one, other, column):
     """The Paired of two methods in a column, over queries and seeds, and whether every seed has its sign."""
-    both = [[{(row.get("collection", row["signature"].split("|")[2]), qid): value
-              for qid, value in row["per_query"].items()} for row in parts[method, column]]
-            for method in (one, other)]                   # test sets of the same documents share their topics
-    a, b = ([np.mean([row.get("by_seed", [row["value"]]) for row in parts[method, column]], axis=0)
-             for method in (one, other)])
-    seeds = a - b if len(a) == len(b) or min(len(a), len(b)) == 1 else a[:0]
-    found = evaluate.t_test(*both, seeds)
+    rows, n = common(*parts[one, column], *parts[other, column]), len(parts[one, column])
+    values = [{(row.get("collection", row["signature"].split("|")[2]), qid): value          # test sets of the
+               for qid, value in row["per_query"].items()} for row in rows]     # same documents share topics
+    means = [np.array(row.get("by_seed", [row["value"]])) for row in rows]
+    seeds = np.mean([a - b for a, b in zip(means[:n], means[n:])], axis=0)
+    found = evaluate.t_test(values[:n], values[n:], seeds)
     return found, bool((np.sign(seeds) == np.sign(found.mean)).all())
 
 
@@ -325,16 +337,6 @@ def is_smoke(rows):
     return any("smoke" in row for row in rows)
 
 
-def _values(*rows):
-    """The values of two rows of a cell, over the seeds that both were measured with, if there are such."""
-    by_seed = [{seed: row["value"] for seed in row.get("seeds", ())}
-               | dict(zip(row.get("seeds", ()), row.get("by_seed", ()))) for row in rows]
-    both = sorted(by_seed[0].keys() & by_seed[1].keys())
-    if both and by_seed[0].keys() != by_seed[1].keys():
-        return [round(sum(values[seed] for seed in both) / len(both), 6) for values in by_seed]
-    return [row["value"] for row in rows]
-
-
 def expect(rows, command, tolerance=0.0, repeats=()):
     """Rows of expected.json, one for each number that the tables print.
 
@@ -344,7 +346,7 @@ def expect(rows, command, tolerance=0.0, repeats=()):
     group, measured = itemgetter("table", "method", "measure"), {}
     for found in ({_key(row): row for row in other} for other in repeats):
         for row in (row for row in rows if _key(row) in found):
-            value, other = _values(row, found[_key(row)])
+            value, other = (each["value"] for each in common(row, found[_key(row)]))
             measured[group(row)] = max(round(2 * abs(value - other), 6), measured.get(group(row), 0))
     return [{"name": f"table {row['table']}: {row['method']}, {row['lang']}, {row['measure']}",
              **dict(zip(KEY, _key(row))), "value": row["value"], "seeds": row.get("seeds", []),
@@ -356,9 +358,9 @@ def check(rows, expected):
     """(Lines that begin with ok or FAIL, number of failures), over the seeds that both sides have."""
     found, lines = {_key(row): row for row in rows}, []
     for want in expected:
-        row = found.get(_key(want))
-        value, wanted = _values(row, want) if row else ("missing", want["value"])
-        good = row and abs(value - wanted) <= want["tolerance"] + 1.1e-6         # both are rounded to 1e-6
+        both = common(found.get(_key(want), {"value": "missing"}), want)
+        value, wanted = (row["value"] for row in both)
+        good = value != "missing" and abs(value - wanted) <= want["tolerance"] + 1.1e-6    # rounded to 1e-6
         lines.append(f"{'ok  ' if good else 'FAIL'} {want['name']} = {value}, expected {wanted} "
                      f"± {want['tolerance']} from {want['command']}")
     return lines, sum(line.startswith("FAIL") for line in lines)
@@ -374,8 +376,6 @@ def _score(args):
     write_rows(args.out, rows)
     if args.markdown:
         evaluate.write_text(args.markdown, tables(read_rows(args.out)))
-    for row in (row for row in rows if row["measure"] == "map"):
-        print(f"{row['lang']} {row['method']}: {row['signature']} = {row['value']:.4f}")
 
 
 def _tables(args):

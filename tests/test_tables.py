@@ -147,9 +147,12 @@ def test_the_primary_comparison_is_ours_on_the_low_mean_over_queries_and_seeds_w
     assert [line[0] for line in lines[2:4]] == ["zero-shot teacher", "OPTICAL"]
     for rival in ("zero-shot", "optical"):
         a, b = ([cells[method][s] for s in ("sw", "mr")] for method in ("ours", rival))
-        seeds = np.mean([r["by_seed"] for r in a], 0) - np.mean([r.get("by_seed", [r["value"]]) for r in b], 0)
-        sides = [[{(row["collection"], q): v for q, v in row["per_query"].items()} for row in side] for side in (a, b)]
-        found.append(evaluate.t_test(*sides, seeds))
+        of = [1] if rival == "zero-shot" else [1, 2]                         # the seeds that both were measured with
+        assert [r["seeds"] for r in a + b] == [[1, 2]] * 2 + [of] * 2
+        sides = [[{(r["collection"], q): np.mean(v[:len(of)]) for q, *v in zip(r["per_query"], *(
+            r.get("each_seed") or [r["per_query"].values()]))} for r in side] for side in (a, b)]
+        seeds = [np.mean([[r.get("by_seed", [r["value"]])[s - 1] for r in side] for side in (a, b)], 1) for s in of]
+        found.append(evaluate.t_test(*sides, [one - other for one, other in seeds]))
     for line, one, p in zip(lines[2:], found, evaluate.holm([one.p for one in found])):
         assert line[1:] == [f"{one.mean:+.3f}", f"{one.low:+.3f} to {one.high:+.3f}", f"{p:.3f}"]
     means = {m: np.mean([cells[m][s]["value"] for s in ("sw", "mr")]) for m in ("zero-shot", "optical", "ours", "english")}
@@ -158,6 +161,20 @@ def test_the_primary_comparison_is_ours_on_the_low_mean_over_queries_and_seeds_w
     assert "low-resource ones" not in tables.tables([row for row in own if row["method"] != "english"])
     assert "Primary" not in tables.tables([row for row in rows if row["method"] not in ("optical", "ours")])
     assert "Primary" not in tables.tables([row for row in rows if row.get("class") != "low"])
+
+
+def test_a_variant_of_one_seed_is_compared_with_that_seed_of_the_row_that_it_changes():
+    def row(table, method, *each):
+        return {"table": table, "method": method, "lang": "sw", "measure": "map", "n_queries": 4, "signature": "map|nq:4|qrels:a",
+                **tables._over_seeds(range(1, len(each) + 1), np.mean(each, 1)), "per_query": dict(zip("abcd", np.mean(each, 0))),
+                **({"each_seed": each} if len(each) > 1 else {})}
+    one, other, changed = [0.5, 0.7, 0.4, 0.8], [0.9, 0.9, 0.9, 0.9], [0.4, 0.5, 0.3, 0.7]
+    text = tables.tables([row("2", "optical", one, other), row("3", "plan=ipot", changed)])
+    assert "| OPTICAL | 0.750 ± 0.212 |" in text.split("## Table 3")[0]
+    own = tables.tables([row("2", "optical", one), row("3", "plan=ipot", changed)])
+    assert "| OPTICAL | 0.600 |" in own and text.split("## Table 3")[1] == own.split("## Table 3")[1]
+    text = tables.tables([row("2", "optical", one, other), row("3", "plan=ipot", changed, other)])
+    assert "| OPTICAL | 0.750 ± 0.212 |" in text.split("## Table 3")[1]
 
 
 @pytest.mark.parametrize("shared", [True, False, "documents"])
@@ -283,7 +300,8 @@ def test_scores_of_some_seeds_are_checked_against_those_seeds():
     wanted = tables.expect([_row("sw", 0.4, [1, 2, 3], [0.2, 0.3, 0.7]), _row("sw", 0.5, [1], method="bm25")], "make")
     for value, seeds, good in [(0.4, [1, 2, 3], True), (0.2, [1], True), (0.7, [3], True), (0.45, [2, 3], False),
                                (0.5, [2, 3], True), (0.5, [3, 2], True), (0.4, [1], False), (0.4, [4], True), (0.3, [1, 4], False)]:
-        lines, failures = tables.check([_row("sw", value, seeds), _row("sw", 0.5, [1], method="bm25")], wanted)
+        rows = [_row("sw", value, seeds, len(seeds) > 1 and [value] * len(seeds)), _row("sw", 0.5, [1], method="bm25")]
+        lines, failures = tables.check(rows, wanted)
         assert failures == (not good) and lines[0].startswith("ok" if good else "FAIL"), (value, seeds)
     assert "= 0.3, expected 0.2 ± 0.0 from make" in lines[0]
 
