@@ -55,18 +55,17 @@ def stages(out):
 
 
 def means(results):
-    """The means of table 2 of every published profile, one table for the README: a column each."""
-    columns = {}                                            # {head: {method: mean}}
+    """The low-resource means of table 2 of every published profile: a column each of the README's table."""
+    columns = {}                                            # {profile: {method: mean}}
     for profile in ("real", "headlines", "paper", "mini"):
         path = results / profile / "tables.md"
         text = path.read_text(encoding="utf-8") if path.exists() else "## Table 2"
         parts = text[text.index("## Table 2"):].split("\n\n")
         table = next((part for part in parts if part.startswith("| ")), "")
         rows = [line[2:-2].split(" | ") for line in table.splitlines()]
-        for i, head in enumerate(rows[0] if rows else ()):
-            if head in ("low mean", "high mean"):
-                own = f"[{profile}](results/{profile}/tables.md), {head.removesuffix(' mean')}"
-                columns[own] = {row[0]: row[i] for row in rows[2:]}
+        if rows and "low mean" in rows[0]:
+            i = rows[0].index("low mean")
+            columns[f"[{profile}](results/{profile}/tables.md)"] = {row[0]: row[i] for row in rows[2:]}
     methods = [name for name in tables.METHODS.values() if any(name in column for column in columns.values())]
     return tables.markdown(["method", *columns], [
         [name, *(column.get(name, "") for column in columns.values())] for name in methods])
