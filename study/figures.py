@@ -32,7 +32,8 @@ def curves(rows):
         for method, line in base.items():                     # table 2 at its own x; 0: the same at every x
             x = {0 if method in ("zero-shot", "english") else pairs[s]["value"] for s in heads if s in pairs}
             if name == "size" and len(x) == 1 or name == "mix" and method == "optical":
-                cells["mix=0" if name == "mix" else f"methods={method},pairs={max(x)}"] = line
+                cells["mix=0" if name == "mix" else f"methods={method},pairs={max(x)}"] = {
+                    s: tables.common(line[s], *(c[s] for c in cells.values() if s in c))[0] for s in line}
         for method, line in cells.items():
             given = dict(setting.partition("=")[::2] for setting in method.split(","))
             x, series = given[varied].rstrip("M"), given.get("methods", "english" * ("english" in given))

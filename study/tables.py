@@ -372,8 +372,7 @@ def _score(args):
     words = next(iter(sorted(root.glob("s*/search/subwords.json"))), None)
     extra = [path for path in sorted(root.glob("s*/*.json")) if path.stem in made]
     studies = {table: root / f"runs-{table}" for table in "345689"}
-    rows = score(args.data, args.runs, words and data.read_json(words), studies, extra)
-    write_rows(args.out, rows)
+    write_rows(args.out, score(args.data, args.runs, words and data.read_json(words), studies, extra))
     if args.markdown:
         evaluate.write_text(args.markdown, tables(read_rows(args.out)))
 

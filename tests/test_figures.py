@@ -44,6 +44,8 @@ def test_sizes_have_table_2_at_its_own_size_deviations_and_levels_and_an_x_that_
     more = [cell("1", "data", "so", 500, measure="pairs"), cell("2", "optical", "so", 0.3),
             *(cell("4", f"methods=optical,pairs={n}", "so", 0.2) for n in (250, 1000))]
     assert lines_of(figures.curves(SIZES + more)["size"]) == {"OPTICAL": {250: (0.225, 0), 500: (0.35, 0)}}
+    first = [row if "by_seed" in row else row | {"seeds": [1]} for row in SIZES]             # the sizes have one seed
+    assert lines_of(figures.curves(first)["size"])["OPTICAL"][500] == (0.4, 0)
     assert figures.curves(SIZES[:4]) == {}
 
 
