@@ -108,7 +108,7 @@ if [ "$profile" = own ]; then
     [ -n "$TRAIN" ] || methods=(contrastive optical mean greedy) ablation=(${ablation[@]/#[qi]*=[0b]*/})
 fi
 first=${study%% *} tune=${tune:-$(cut -d' ' -f1-2 <<< "$study")} models=$(words $MODELS)
-tables=$(words ${TABLES:-$tables})
+few=${METHODS:+1 2} tables=$(words ${TABLES:-${few:-$tables}})      # others take methods that may be missing
 for name in $tables; do [[ $name =~ ^([1-9]|1[01])$ ]] || fail "TABLES: no table $name; of 1 to 11"; done
 jobs=${JOBS:-$((cores < jobs ? cores : jobs))}
 machine+=("${PRECISION:-auto}") student+=(--epsilon "$epsilon" --tau "$tau")

@@ -84,6 +84,7 @@ def test_further_seeds_of_some_methods_leave_the_first_seed_as_it_is():
     some = plan("real", SEEDS="2", METHODS="optical, mean", RATES="known")
     assert some["students-s2"].split("--methods ")[1].startswith("optical mean --")
     assert "tune" not in some and "interpolate-s2" not in some and "students-s1" not in some
+    assert "size-s1" not in plan(METHODS="ours") and "size-s1" in plan(METHODS="ours", TABLES="4")
 
 
 def test_quick_is_mini_in_two_languages_with_known_rates():
