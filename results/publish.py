@@ -7,32 +7,64 @@ Writes results/<profile>/: scores.json, tables.md, costs.json, costs.md, figures
 method's learning rates and their dev values), environment.txt (commit, versions, device, experiments) and
 stages.tsv (how many languages, seconds a stage); puts the means of all profiles between the marks of README.md.
 With --part NAME, a study beside the main run: its scores, tables and environment, NAME.json, NAME.md, NAME.txt.
-With --more OUT, the same collection in other languages: their rows and experiments stand in the same files.
+With --add, what is published stays, and OUT's languages, methods or seeds join it.
 """
 import argparse
 import json
 import re
 import shutil
 import sys
+from operator import itemgetter
 from pathlib import Path
+
+import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from study import tables  # noqa: E402
+from study import figures, tables  # noqa: E402
 
 
-def environment(outs, command):
+def merged(rows):
+    """Rows of several runs as one table's: languages and methods side by side, other seeds in one row.
+
+    A number that stands in two (BM25's has no seed) must be the same there: ValueError if not, or of other data.
+    """
+    cells = {}                                              # {key: {seeds: row}}
+    for row in rows:
+        same = cells.setdefault(itemgetter(*tables.KEY)(row), {})
+        known = same.setdefault(tuple(row["seeds"]), row)
+        seeds = [seed for seeds in same for seed in seeds]
+        signed = {re.sub(r"missing:\d+", "", each["signature"]): 0 for each in (*same.values(), row)}
+        if known["value"] != row["value"] or len(set(seeds)) < len(seeds) or len(signed) > 1:
+            raise ValueError(f"two of table {row['table']}: {row['method']}, {row['lang']}, {row['measure']}: "
+                             f"{known['value']} and {row['value']}, seeds {seeds}, {' and '.join(signed)}")
+    groups = [[*same.values()] for same in cells.values()]
+    return [joined(group) if len(group) > 1 else group[0] for group in groups]
+
+
+def joined(rows):
+    """One row of those of other seeds, its seeds in order, its signature that of the most missing queries."""
+    found = sorted(each for row in rows for each in zip(
+        row["seeds"], row.get("by_seed", [row["value"]]),
+        row.get("each_seed") or [[*row["per_query"].values()]] * len(row["seeds"])))     # or their mean
+    seeds, values, queries = zip(*found)
+    row = max(rows, key=lambda row: int(re.search(r"missing:(\d+)", row["signature"])[1]))
+    row = row | tables.over_seeds(seeds, values) | {
+        "per_query": dict(zip(row["per_query"], np.mean(queries, axis=0).round(6).tolist()))}
+    return row | ({"each_seed": [*queries]} if row["measure"] == "map" else {})
+
+
+def environment(out, command):
     """What the numbers were made with, from the args.json and done.json of every experiment."""
     lines = [f"command: {command}"]
-    found = [(path.parent, out) for out in outs for path in sorted(out.glob("**/args.json"))
-             if (path.parent / "done.json").exists()]
-    made = {folder: json.loads((folder / "args.json").read_text(encoding="utf-8")) for folder, _ in found}
+    made = {path.parent: json.loads(path.read_text(encoding="utf-8"))
+            for path in sorted(out.glob("**/args.json")) if (path.parent / "done.json").exists()}
     for key in ("commit", "dirty", "device", "threads", "versions"):
         values = dict.fromkeys(json.dumps(args[key]) for args in made.values())
         lines.append(f"{key}: {' and '.join(values)}")
     for key in ("bf16", "data_sha256"):
         lines.append(f"{key}: {' and '.join(dict.fromkeys(str(a['args'].get(key)) for a in made.values()))}")
-    for folder, out in found:
+    for folder in made:
         done = json.loads((folder / "done.json").read_text(encoding="utf-8"))
         dev = "".join(f", {key.replace('_', ' ')} {done[key]:.4f}" for key in ("dev_map", "dev_chrf")
                       if key in done)
@@ -80,38 +112,42 @@ def main(argv=None):
                         help="scores.json of the same command on other machines, which measure the tolerance")
     parser.add_argument("--into", type=Path, default=ROOT, help="folder of results/ and README.md (this one)")
     parser.add_argument("--part", help="a study beside the main run: its name")
-    parser.add_argument("--more", type=Path, nargs="*", default=[], help="runs of other languages")
+    parser.add_argument("--add", action="store_true", help="to what is published")
     args = parser.parse_args(argv)
     manifest = json.loads((args.out / "data" / "collection.json").read_text(encoding="utf-8"))
     profile = manifest["profile"]
     folder = args.into / "results" / profile
-    rows = [row for out in (args.out, *args.more) for row in tables.read_rows(out / "scores.json")]
-    if len({tuple(row[key] for key in tables.KEY) for row in rows}) < len(rows):
-        parser.error(f"{args.out} and --more have numbers of the same name; give runs of other languages")
+    rows, made = tables.read_rows(args.out / "scores.json"), environment(args.out, args.command)
+    if args.add:
+        try:
+            rows = merged(tables.read_rows(folder / "scores.json") + rows)
+        except ValueError as error:
+            parser.error(f"{args.out} cannot be added: {error}")
+        made = (folder / "environment.txt").read_text(encoding="utf-8") + "\n" + made
     folder.mkdir(parents=True, exist_ok=True)
+    scores, table, told = (f"{args.part}{kind}" for kind in (".json", ".md", ".txt")) if args.part else (
+        "scores.json", "tables.md", "environment.txt")
+    tables.write_rows(folder / scores, rows)
+    (folder / table).write_text(tables.tables(rows), encoding="utf-8")
+    (folder / told).write_text(made, encoding="utf-8")
     if args.part:
-        shutil.copyfile(args.out / "scores.json", folder / f"{args.part}.json")
-        shutil.copyfile(args.out / "tables.md", folder / f"{args.part}.md")
-        (folder / f"{args.part}.txt").write_text(environment([args.out], args.command), encoding="utf-8")
         return
-    for name in ("scores.json", "tables.md", "costs.json", "costs.md"):
-        shutil.copyfile(args.out / name, folder / name)
-    if args.more:
-        tables.write_rows(folder / "scores.json", rows)
-        (folder / "tables.md").write_text(tables.tables(rows), encoding="utf-8")
-    shutil.rmtree(folder / "figures", ignore_errors=True)    # none of an earlier run beside this one's data
-    for path in sorted((args.out / "figures").glob("*")):
-        if profile == "mini" or path.stem != "plan":        # sentences of other people's data stay with them
-            (folder / "figures").mkdir(exist_ok=True)
-            shutil.copyfile(path, folder / "figures" / path.name)
-    rates = [json.loads(path.read_text("utf-8")) for path in sorted(args.out.glob("tune*/lr.*.json"))]
-    merged = {rate.pop("method"): rate for rate in rates}
-    (folder / "lr.json").write_text(json.dumps(merged, indent=1) + "\n", encoding="utf-8")
-    (folder / "environment.txt").write_text(environment([args.out, *args.more], args.command), encoding="utf-8")
-    known = f"languages\t{len(manifest['langs'])}\n"
-    (folder / "stages.tsv").write_text(known + stages(args.out), encoding="utf-8")
+    if not args.add:                                        # costs, rates and times stay those of the first
+        for name in ("costs.json", "costs.md"):
+            shutil.copyfile(args.out / name, folder / name)
+        rates = [json.loads(path.read_text("utf-8")) for path in sorted(args.out.glob("tune*/lr.*.json"))]
+        chosen = {rate.pop("method"): rate for rate in rates}
+        (folder / "lr.json").write_text(json.dumps(chosen, indent=1) + "\n", encoding="utf-8")
+        known = f"languages\t{len(manifest['langs'])}\n"
+        (folder / "stages.tsv").write_text(known + stages(args.out), encoding="utf-8")
+    shutil.rmtree(folder / "figures", ignore_errors=True)   # none of an earlier run beside this one's data
+    figures.figures(folder / "scores.json", min(args.out.glob("s*/plan.json")), folder / "figures")
+    for path in (folder / "figures").glob("plan.*"):
+        if profile != "mini":                               # sentences of other people's data stay with them
+            path.unlink()
+    commands = re.findall("^command: (.*)", made, re.M)
     tables.write_rows(folder / "expected.json", tables.expect(
-        rows, args.command, args.tolerance, [tables.read_rows(path) for path in args.repeats]))
+        rows, "; ".join(commands), args.tolerance, [tables.read_rows(path) for path in args.repeats]))
     readme = args.into / "README.md"
     shown = means(args.into / "results")
     text, n = re.subn(r"(<!-- results -->\n).*?(<!-- end -->)", lambda m: m[1] + shown + m[2],

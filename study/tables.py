@@ -74,7 +74,7 @@ def score(root, runs, subwords=None, studies=None, extra=()):
         raise ValueError(f"{runs}: no run; expected files <set>/<method>.s<seed>.trec")
     for row in (row for path in extra for row in read_rows(path)):
         cells.setdefault(_key(row), []).append(row)
-    return rows + [same[0] | (_over_seeds([seed for row in same for seed in row["seeds"]],
+    return rows + [same[0] | (over_seeds([seed for row in same for seed in row["seeds"]],
                                           [row["value"] for row in same]) if same[0]["seeds"] else {})
                    for same in cells.values()]
 
@@ -100,13 +100,13 @@ def _score_runs(table, folder, head, qrels, docids, signature):
             values = np.array([function(x) for x in xs])                  # (seeds, T)
             rows.append({"table": table, "method": method, "measure": measure, "n_queries": T,
                          "signature": f"{measure}|nq:{T}{signed}", **head,
-                         **_over_seeds(sorted(found[method]), values.mean(1)),
+                         **over_seeds(sorted(found[method]), values.mean(1)),
                          "per_query": dict(zip(xs[0].qids, values.mean(0).round(6).tolist())),
                          **({"each_seed": values.round(6).tolist()} if measure == "map" and xs[1:] else {})})
     return rows
 
 
-def _over_seeds(seeds, values):
+def over_seeds(seeds, values):
     """The fields of a row that come from one value a seed."""
     fields = {"value": round(float(np.mean(values)), 6), "seeds": list(seeds)}
     if len(seeds) > 1:
@@ -120,7 +120,7 @@ def common(*rows):
     for row in rows:
         at = [i for i, seed in enumerate(row.get("seeds", ())) if seed in shared]
         if 0 < len(at) < len(row["seeds"]):
-            part = _over_seeds(*([row[key][i] for i in at] for key in ("seeds", "by_seed")))
+            part = over_seeds(*([row[key][i] for i in at] for key in ("seeds", "by_seed")))
             if "each_seed" in row:                       # of MAP: the values of its queries, a list a seed
                 part["per_query"] = dict(zip(row["per_query"], np.array(row["each_seed"])[at].mean(0)))
             row = {key: row[key] for key in row if key not in ("by_seed", "std", "each_seed")} | part

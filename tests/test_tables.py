@@ -16,6 +16,9 @@ import evaluate
 from conftest import ROOT
 from study import tables
 
+sys.path.append(str(ROOT / "results"))
+import publish  # noqa: E402
+
 METHODS = {"zero-shot": 0.0, "mean": 0.6, "optical": 1.6, "english": 4.0}
 
 
@@ -166,7 +169,7 @@ def test_the_primary_comparison_is_ours_on_the_low_mean_over_queries_and_seeds_w
 def test_a_variant_of_one_seed_is_compared_with_that_seed_of_the_row_that_it_changes():
     def row(table, method, *each):
         return {"table": table, "method": method, "lang": "sw", "measure": "map", "n_queries": 4, "signature": "map|nq:4|qrels:a",
-                **tables._over_seeds(range(1, len(each) + 1), np.mean(each, 1)), "per_query": dict(zip("abcd", np.mean(each, 0))),
+                **tables.over_seeds(range(1, len(each) + 1), np.mean(each, 1)), "per_query": dict(zip("abcd", np.mean(each, 0))),
                 **({"each_seed": each} if len(each) > 1 else {})}
     one, other, changed = [0.5, 0.7, 0.4, 0.8], [0.9, 0.9, 0.9, 0.9], [0.4, 0.5, 0.3, 0.7]
     text = tables.tables([row("2", "optical", one, other), row("3", "plan=ipot", changed)])
@@ -384,25 +387,23 @@ def test_scores_that_are_none_are_one_line(text, told, tmp_path, capsys):
 
 def test_publishing_puts_a_run_into_results_and_between_the_marks_of_the_readme(tmp_path):
     out, mark = tmp_path / "out", "<!-- results -->"
-    score = {"table": "2", "method": "optical", "lang": "b", "measure": "map", "value": 0.5, "seeds": [1], "class": "low",
-             "n_queries": 1, "signature": "map|nq:1|qrels:a", "per_query": {"q": 0.5}}
+    score = {"table": "2", "method": "optical", "lang": "sw", "measure": "map", "value": 0.5, "seeds": [1], "class": "low",
+             "n_queries": 2, "signature": "map|nq:2|qrels:a|missing:0", "per_query": {"q": 0.5, "r": 0.5}}
+    scores = [score, score | {"lang": "so", "value": 0.3, "per_query": {"q": 0.4, "r": 0.2}}]
     args = {"commit": "c0ffee", "dirty": False, "device": "cpu", "threads": 2, "versions": {},
             "args": {"bf16": False, "data_sha256": "ab"}}
     rate = {"chosen": 0.001, "dev_map": {"0.0003": 0.25, "0.001": 0.5}, "langs": ["sw"], "steps": 9}
-    files = {"data/collection.json": {"profile": "mini", "langs": {"sw": {}, "so": {}}}, "scores.json": [score],
+    files = {"data/collection.json": {"profile": "mini", "langs": {"sw": {}, "so": {}}}, "scores.json": scores,
+             "s1/plan.json": {"rows": ["a"], "columns": ["b"], "plan": [[1.0]]},
              "tune/lr.optical.json": {"method": "optical", **rate}, "tune/lr.mean.json": {"method": "mean", **rate, "langs": ["so"]},
              "tune-nmt/lr.nmt.json": {"method": "nmt", "chosen": 0.002, "dev_chrf": {"0.002": 50.0}, "langs": ["sw"]},
              "s1/teacher/done.json": {"steps": 7, "seconds": 1.5, "examples": 1200}, "s1/teacher/args.json": args,
              "s1/nmt/sw-en/done.json": {"model": "a/model", "dev_chrf": 50.0}, "s1/nmt/sw-en/args.json": args}
     texts = {path: json.dumps(value) for path, value in files.items()}
-    made_of = ("## Table 1\n\n| data |\n\n## Table 2\n\n" + tables.markdown(
-        ["method", "Swahili", "low mean", "high mean"], [["OPTICAL", "0.1", "0.2", ""]])
-        + "\nSignatures:\n- `map` (a)\n\ngain\n\n## Table 3\n\n| long |\n")
     stages = ("tune\t5\nteacher-s1\t3\nteacher-s1\t4\nteacher-s2\t10\nnmt-s2\t2\n"
               "distil-s1-sw\t10\ndistil-s1-so\t20\ndistil-s2-sw\t30\ndistil-s2-sw\t1\ndistil-s2-so\t40\nbm25-nmt-s1\t6\n"
               "pretrain-e5-small-s1\t9\n")
-    for path, text in (texts | {"tables.md": made_of, "costs.json": "[]\n", "costs.md": "", "figures/size.tsv": "x\n",
-                                "figures/plan.tsv": "y\n", "stages.tsv": stages}).items():
+    for path, text in (texts | {"costs.json": "[]\n", "costs.md": "", "stages.tsv": stages}).items():
         (out / path).parent.mkdir(parents=True, exist_ok=True)
         (out / path).write_text(text)
     (tmp_path / "README.md").write_text(f"before\n{mark}\n| old |\n<!-- end -->\nafter\n")
@@ -415,42 +416,95 @@ def test_publishing_puts_a_run_into_results_and_between_the_marks_of_the_readme(
     assert not (made / "figures" / "size.svg").exists()
     assert (tmp_path / "README.md").read_text() == (
         f"before\n{mark}\n| method | [mini](results/mini/tables.md) |\n"
-        "| --- | ---: |\n| OPTICAL | 0.2 |\n<!-- end -->\nafter\n")
+        "| --- | ---: |\n| OPTICAL | 0.400 |\n<!-- end -->\nafter\n")
+    assert (made / "tables.md").read_text() == tables.tables(scores)
     assert tables.read_rows(made / "expected.json")[0]["command"] == "make it"
     environment = (made / "environment.txt").read_text()
-    assert (made / "figures" / "size.tsv").read_text() == "x\n"
     assert "c0ffee" in environment and "s1/teacher: 7 steps, 1.5 s, 1,200 examples" in environment
     assert "s1/nmt/sw-en: a/model, dev chrf 50.0000" in environment
-    assert (made / "figures" / "plan.tsv").exists()
+    assert sorted(path.name for path in (made / "figures").iterdir()) == ["plan.svg", "plan.tsv"]
     assert (made / "stages.tsv").read_text() == (                            # 3 + 4, 10: 8 on average; 30, 31 + 40
         "languages\t2\ntune\t5\nteacher\t8\nnmt\t2\ndistil\t50\nbm25-nmt\t6\npretrain-e5-small\t9\n")
     rates = json.loads((made / "lr.json").read_text())
     assert rates["optical"] == rate and rates["mean"]["langs"] == ["so"] and rates["nmt"]["chosen"] == 0.002
     assert subprocess.run([*argv, "--part", "limits"], cwd=ROOT).returncode == 0
-    assert (made / "limits.md").read_text() == made_of and tables.read_rows(made / "limits.json") == [score]
+    assert (made / "limits.md").read_text() == tables.tables(scores) and tables.read_rows(made / "limits.json") == scores
     assert (made / "limits.txt").read_text() == environment
     (out / "data" / "collection.json").write_text('{"profile": "real", "langs": {}}')
-    (out / "tables.md").write_text("## Table 2\n\n" + tables.markdown(
-        ["method", "Hausa", "low mean"], [["contrastive on bitext", "0.4", "0.4"], ["OPTICAL", "0.3", "0.3†"]]))
+    tables.write_rows(out / "scores.json", [row | {"method": method, "value": value} for row in scores
+                                            for method, value in (("contrastive", 0.4), ("optical", 0.3))])
     assert subprocess.run(argv, cwd=ROOT).returncode == 0                    # a column more, and a row
-    assert "| contrastive on bitext | 0.4 |  |\n| OPTICAL | 0.3† | 0.2 |\n" in (tmp_path / "README.md").read_text()
+    assert "| contrastive on bitext | 0.400 |  |\n| OPTICAL | 0.300 | 0.400 |\n" in (tmp_path / "README.md").read_text()
     (tmp_path / "README.md").write_text("no mark")
     assert subprocess.run(argv, cwd=ROOT, capture_output=True).returncode == 2
-    assert [p.name for p in (tmp_path / "results" / "real" / "figures").iterdir()] == ["size.tsv"]
+    assert not list((tmp_path / "results" / "real" / "figures").iterdir())      # its sentences are not ours to print
     (tmp_path / "README.md").write_text(f"{mark}\n<!-- end -->\n{mark}\n<!-- end -->\n")
     (out / "data" / "collection.json").write_text('{"profile": "mini", "langs": {}}')
     assert subprocess.run(argv, cwd=ROOT, capture_output=True).returncode == 2              # which one?
-    (tmp_path / "README.md").write_text(f"{mark}\n<!-- end -->\n")
-    shutil.rmtree(made)
-    same = subprocess.run([*argv, "--more", str(out)], cwd=ROOT, capture_output=True, text=True)
-    assert same.returncode == 2 and "give runs of other languages" in same.stderr and not made.exists()
-    other, rows = tmp_path / "other", [score, score | {"lang": "c"}]
-    (other / "s1" / "more").mkdir(parents=True)
-    tables.write_rows(other / "scores.json", rows[1:])
-    for name, value in (("args", args | {"commit": "facade"}), ("done", {"steps": 5, "seconds": 2})):
-        (other / "s1" / "more" / f"{name}.json").write_text(json.dumps(value))
-    assert subprocess.run([*argv, "--more", str(other)], cwd=ROOT).returncode == 0
-    assert tables.read_rows(made / "scores.json") == rows and len(tables.read_rows(made / "expected.json")) == 2
-    assert (made / "tables.md").read_text() == tables.tables(rows)
+
+
+def of_seeds(method, lang, *each, first=1, measure="map", missing=0):
+    """A row as `score` writes it: `each` has the values of its queries, a list a seed."""
+    signature = f"{measure}|nq:{len(each[0])}|qrels:{lang}|ties:docid-desc|missing:{missing}|v:1"
+    return {"table": "2", "method": method, "lang": lang, "measure": measure, "n_queries": len(each[0]), "signature": signature,
+            **tables.over_seeds(range(first, first + len(each)), np.mean(each, 1)), "class": "low",
+            "per_query": dict(zip("abcd", np.mean(each, 0).round(6).tolist())),
+            **({"each_seed": [*map(list, each)]} if len(each) > 1 and measure == "map" else {})}
+
+
+def test_runs_of_other_seeds_and_languages_join_as_if_they_had_been_one():
+    each = np.random.default_rng(3).random((3, 4)).round(6)
+    for measure in ("map", "recip_rank"):
+        whole = [of_seeds("optical", "sw", *each, measure=measure, missing=2), of_seeds("bm25", "sw", each[0], measure=measure)]
+        for parts in ([each[:1], each[1:]], [each[:2], each[2:]], [each[:1], each[1:2], each[2:]]):
+            rows, first = [], 1
+            for part in parts:
+                own = of_seeds("optical", "sw", *part, first=first, measure=measure, missing=2 * (first == 1))
+                rows, first = rows + [own, whole[1]], first + len(part)
+            for order in (rows, rows[::-1]):
+                found = {row["method"]: row for row in publish.merged(order)}
+                assert found["bm25"] == whole[1] and found["optical"].keys() == whole[0].keys()
+                for key, value in whole[0].items():          # a seed's values are rounded once, their mean twice
+                    assert found["optical"][key] == (pytest.approx(value, abs=2e-6) if key in ("value", "std", "per_query", "by_seed")
+                                                     else value), key
+    other = of_seeds("optical", "so", each[0])
+    assert publish.merged([*whole, other]) == [*whole, other]
+    for bad in (of_seeds("bm25", "sw", each[1], measure=measure), of_seeds("optical", "sw", each[0], measure=measure),
+                of_seeds("optical", "sw", each[0], first=4, measure=measure) | {"signature": "recip_rank|nq:4|qrels:other|missing:0"}):
+        with pytest.raises(ValueError, match=f"two of table 2: {bad['method']}, sw, recip_rank: .* and {bad['value']}, seeds"):
+            publish.merged([*whole, bad])
+
+
+def test_a_run_that_is_added_keeps_what_is_published(tmp_path):
+    """Of the first run stay rows, experiments, costs, rates and times; scores, tables, figures are of both."""
+    each, argv, made = [[0.5, 0.7], [0.6, 0.2]], [], tmp_path / "results" / "real"
+    (tmp_path / "README.md").write_text("<!-- results -->\n<!-- end -->\n")
+    for name, rows, commit in (("one", [of_seeds("optical", "sw", each[0]), of_seeds("zero-shot", "sw", each[1])], "c0ffee"),
+                               ("two", [of_seeds("optical", "sw", each[1], first=2), of_seeds("optical", "so", each[0])], "facade")):
+        (tmp_path / name / "data").mkdir(parents=True)
+        (tmp_path / name / "s1").mkdir()
+        tables.write_rows(tmp_path / name / "scores.json", rows)
+        for path, value in (("data/collection.json", {"profile": "real", "langs": {name: {}}}), ("costs.json", [name]),
+                            ("s1/plan.json", {"rows": ["a"], "columns": ["b"], "plan": [[1.0]]}),
+                            ("s1/done.json", {"steps": len(commit), "seconds": 2}),
+                            ("s1/args.json", {"commit": commit, "dirty": False, "device": "cpu", "threads": 2, "versions": {}, "args": {}})):
+            (tmp_path / name / path).write_text(json.dumps(value))
+        (tmp_path / name / "costs.md").write_text(name)
+        (tmp_path / name / "stages.tsv").write_text(f"tune\t{len(rows)}\n")
+        argv = [str(tmp_path / name), f"make {name}", "--into", str(tmp_path)]
+        publish.main(argv + ["--add"] * (name == "two"))
+    rows = tables.read_rows(made / "scores.json")
+    assert [(row["method"], row["lang"], row["seeds"]) for row in rows] == [
+        ("optical", "sw", [1, 2]), ("zero-shot", "sw", [1]), ("optical", "so", [1])]
+    assert rows[0]["value"] == pytest.approx(0.5) and rows[0]["each_seed"] == each
+    assert (made / "tables.md").read_text() == tables.tables(rows) and (made / "costs.md").read_text() == "one"
+    assert sorted(path.name for path in (made / "figures").iterdir()) == ["differences.svg", "differences.tsv"]
     environment = (made / "environment.txt").read_text()
-    assert 'commit: "c0ffee" and "facade"' in environment and "s1/more: 5 steps, 2 s\n" in environment
+    assert environment.index('commit: "c0ffee"') < environment.index("command: make two") < environment.index('commit: "facade"')
+    assert {row["command"] for row in tables.read_rows(made / "expected.json")} == {"make one; make two"}
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    tables.write_rows(tmp_path / "two" / "scores.json", [of_seeds("optical", "sw", [0.1, 0.1], first=2)])
+    before[tmp_path / "two" / "scores.json"] = (tmp_path / "two" / "scores.json").read_bytes()
+    with pytest.raises(SystemExit, match="2"):
+        publish.main([*argv, "--add"])
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
