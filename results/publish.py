@@ -111,8 +111,9 @@ def main(argv=None):
     parser.add_argument("--repeats", type=Path, nargs="*", default=[],
                         help="scores.json of the same command on other machines, which measure the tolerance")
     parser.add_argument("--into", type=Path, default=ROOT, help="folder of results/ and README.md (this one)")
-    parser.add_argument("--part", help="a study beside the main run: its name")
-    parser.add_argument("--add", action="store_true", help="to what is published")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--part", help="a study beside the main run: its name")
+    what.add_argument("--add", action="store_true", help="what is published stays; default: it is replaced")
     args = parser.parse_args(argv)
     manifest = json.loads((args.out / "data" / "collection.json").read_text(encoding="utf-8"))
     profile = manifest["profile"]
@@ -121,9 +122,9 @@ def main(argv=None):
     if args.add:
         try:
             rows = merged(tables.read_rows(folder / "scores.json") + rows)
-        except ValueError as error:
+            made = (folder / "environment.txt").read_text(encoding="utf-8") + "\n" + made
+        except (OSError, ValueError) as error:
             parser.error(f"{args.out} cannot be added: {error}")
-        made = (folder / "environment.txt").read_text(encoding="utf-8") + "\n" + made
     folder.mkdir(parents=True, exist_ok=True)
     scores, table, told = (f"{args.part}{kind}" for kind in (".json", ".md", ".txt")) if args.part else (
         "scores.json", "tables.md", "environment.txt")

@@ -505,6 +505,7 @@ def test_a_run_that_is_added_keeps_what_is_published(tmp_path):
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     tables.write_rows(tmp_path / "two" / "scores.json", [of_seeds("optical", "sw", [0.1, 0.1], first=2)])
     before[tmp_path / "two" / "scores.json"] = (tmp_path / "two" / "scores.json").read_bytes()
-    with pytest.raises(SystemExit, match="2"):
-        publish.main([*argv, "--add"])
+    for more, folder in ((["--add"], tmp_path), (["--add", "--part", "x"], tmp_path), (["--add"], tmp_path / "none")):
+        with pytest.raises(SystemExit, match="2"):
+            publish.main([*argv[:3], str(folder), *more])
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
