@@ -14,7 +14,6 @@ import json
 import re
 import shutil
 import sys
-from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +26,11 @@ from study import figures, tables  # noqa: E402
 def merged(rows):
     """Rows of several runs as one table's: languages and methods side by side, other seeds in one row.
 
-    A number that stands in two (BM25's has no seed) must be the same there: ValueError if not, or of other data.
+    A number that two have (BM25's has no seed) must be the same in both: ValueError if not, or of other data.
     """
     cells = {}                                              # {key: {seeds: row}}
     for row in rows:
-        same = cells.setdefault(itemgetter(*tables.KEY)(row), {})
+        same = cells.setdefault(tables.key_of(row), {})
         known = same.setdefault(tuple(row["seeds"]), row)
         seeds = [seed for seeds in same for seed in seeds]
         signed = {re.sub(r"missing:\d+", "", each["signature"]): 0 for each in (*same.values(), row)}

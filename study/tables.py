@@ -27,7 +27,7 @@ METHODS, FACTS, COSTS, TITLES, TEXTS = ({key: name for kind, key, name in NAMES 
                                         for own in ("method", "fact", "cost", "table", "text"))
 OURS, CEILING, ALPHA = "optical", "english", 0.05
 KEY = ("table", "method", "lang", "measure")
-_key = itemgetter(*KEY)
+key_of = itemgetter(*KEY)
 SCORED = ("map", "recip_rank", "recall_100", "ndcg_cut_10")
 UNJUDGED = ("mean", "greedy", "contrastive", "optical", "code-switch", "translate-train", "wikiclir")
 
@@ -73,9 +73,9 @@ def score(root, runs, subwords=None, studies=None, extra=()):
     if not any(row["table"] == "2" for row in rows):
         raise ValueError(f"{runs}: no run; expected files <set>/<method>.s<seed>.trec")
     for row in (row for path in extra for row in read_rows(path)):
-        cells.setdefault(_key(row), []).append(row)
+        cells.setdefault(key_of(row), []).append(row)
     return rows + [same[0] | (over_seeds([seed for row in same for seed in row["seeds"]],
-                                          [row["value"] for row in same]) if same[0]["seeds"] else {})
+                                         [row["value"] for row in same]) if same[0]["seeds"] else {})
                    for same in cells.values()]
 
 
@@ -344,21 +344,21 @@ def expect(rows, command, tolerance=0.0, repeats=()):
     the largest difference there, over repeats and languages; `tolerance` is of numbers that no repeat has.
     """
     group, measured = itemgetter("table", "method", "measure"), {}
-    for found in ({_key(row): row for row in other} for other in repeats):
-        for row in (row for row in rows if _key(row) in found):
-            value, other = (each["value"] for each in common(row, found[_key(row)]))
+    for found in ({key_of(row): row for row in other} for other in repeats):
+        for row in (row for row in rows if key_of(row) in found):
+            value, other = (each["value"] for each in common(row, found[key_of(row)]))
             measured[group(row)] = max(round(2 * abs(value - other), 6), measured.get(group(row), 0))
     return [{"name": f"table {row['table']}: {row['method']}, {row['lang']}, {row['measure']}",
-             **dict(zip(KEY, _key(row))), "value": row["value"], "seeds": row.get("seeds", []),
+             **dict(zip(KEY, key_of(row))), "value": row["value"], "seeds": row.get("seeds", []),
              "by_seed": row.get("by_seed", []), "tolerance": measured.get(group(row), tolerance),
              "command": command} for row in rows if row["table"] != "2" or row["measure"] == "map"]
 
 
 def check(rows, expected):
     """(Lines that begin with ok or FAIL, number of failures), over the seeds that both sides have."""
-    found, lines = {_key(row): row for row in rows}, []
+    found, lines = {key_of(row): row for row in rows}, []
     for want in expected:
-        both = common(found.get(_key(want), {"value": "missing"}), want)
+        both = common(found.get(key_of(want), {"value": "missing"}), want)
         value, wanted = (row["value"] for row in both)
         good = value != "missing" and abs(value - wanted) <= want["tolerance"] + 1.1e-6    # rounded to 1e-6
         lines.append(f"{'ok  ' if good else 'FAIL'} {want['name']} = {value}, expected {wanted} "
